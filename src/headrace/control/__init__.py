@@ -1,0 +1,1 @@
+"""Resources and use cases: one function a use case."""

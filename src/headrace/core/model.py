@@ -1,0 +1,202 @@
+"""The core's values: what goes in, what is kept, what comes out. All frozen by convention: nothing is changed in place.
+
+Envelopes and exports are what lies on disk, so their field order is the format (``FORMAT``): a new
+field is appended with a default, and none is ever moved or removed.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+FORMAT: Final = 1
+"""Version of the envelope's and the export's encoding."""
+
+MAX_IDENTITY_CHARS: Final = 1024
+MAX_DEPTH: Final = 64
+MAX_UPDATE_BYTES: Final = 1_048_576
+BUCKETS: Final = 64
+"""Buckets of a flow's outbox; a bucket is the top six bits of the partition key's MD5."""
+
+
+class Identity(NamedTuple):
+    """One identity of a person: a namespace code in lower case and an id within it."""
+
+    namespace: str
+    id: str
+
+
+class Membership(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A profile's membership of one audience.
+
+    Attributes:
+        member: In the audience (``realized``) or out of it (``exited``).
+        since: lastQualificationTime, canonical: ``2026-01-11T21:24:39.000Z``, so that text order is time order.
+        valid_until: The end stated by the update, canonical, or None.
+        received_ms: When this membership last changed here, epoch milliseconds.
+    """
+
+    member: bool
+    since: str
+    valid_until: str | None = None
+    received_ms: int = 0
+
+
+class FlowMark(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """What a flow last exported about a profile.
+
+    Attributes:
+        seq: Exports of this flow about this profile so far.
+        ordinal: Ordinal of the last one in the outbox.
+        bucket: Bucket it lies in.
+    """
+
+    seq: int
+    ordinal: int
+    bucket: int
+
+
+class Envelope(msgspec.Struct, array_like=True):
+    """A profile as it is kept.
+
+    Attributes:
+        format: Version of this encoding.
+        profile_id: 32 hexadecimal digits, opaque.
+        epoch: Ordinal of the input that created the profile.
+        version: Grows by one per applied input that changed something or made an export.
+        identities: Namespace to ids, ids sorted.
+        attributes: Everything of the XDM record but identities and memberships.
+        stamps: For each top-level attribute the ordinal (or, with mergeBy timestamp, the
+            epoch milliseconds) of its last write.
+        memberships: Namespace to audience id to membership.
+        marks: Flow id to what it last exported.
+        ordinal: Ordinal of the last input that changed something.
+    """
+
+    format: int
+    profile_id: str
+    epoch: int
+    version: int
+    identities: dict[str, list[str]]
+    attributes: dict[str, Any]
+    stamps: dict[str, int]
+    memberships: dict[str, dict[str, Membership]]
+    marks: dict[str, FlowMark]
+    ordinal: int
+
+
+class MembershipChange(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """One membership as an update states it; ``since`` None means "now, if this is news"."""
+
+    namespace: str
+    segment_id: str
+    member: bool
+    since: str | None
+    valid_until: str | None = None
+
+
+class Update(msgspec.Struct, gc=True):
+    """A decoded profile update.
+
+    Attributes:
+        identities: At least one, distinct, sorted by (namespace, id).
+        primary: The identity that names a new profile.
+        memberships: Memberships it states.
+        attributes: The XDM record's other top-level fields; null removes.
+        update_id: The record's ``_id``, or None.
+        stamp_ms: The update's own time where it states one, for mergeBy timestamp.
+    """
+
+    identities: list[Identity]
+    primary: Identity
+    memberships: list[MembershipChange]
+    attributes: dict[str, Any]
+    update_id: str | None = None
+    stamp_ms: int | None = None
+
+
+class Tick(msgspec.Struct, frozen=True):
+    """Time passes for one profile: what has run out by *now* leaves."""
+
+    profile_id: str
+
+
+class Backfill(msgspec.Struct, frozen=True):
+    """Export one profile's current state to one flow, whatever changed; kind tells why."""
+
+    profile_id: str
+    flow_id: str
+    run_id: str
+    kind: str = "backfill"  # backfill | re-send
+
+
+class Delete(msgspec.Struct, frozen=True):
+    """Forget one profile."""
+
+    profile_id: str
+
+
+class Replay(msgspec.Struct, frozen=True):
+    """Export one profile's current state to one flow in place of a dead letter."""
+
+    profile_id: str
+    flow_id: str
+    letter_id: str
+
+
+Input = Update | Tick | Backfill | Delete | Replay
+"""All that can happen to a profile; closed."""
+
+
+class Cause(msgspec.Struct, array_like=True, gc=False):
+    """Why an export was made.
+
+    Attributes:
+        kind: live, backfill, re-send, replay or delete.
+        triggers: Of segment, identity, attribute: those that fired.
+        paths: Mapped attribute paths that the update wrote.
+        joined: Mapped audiences entered, as ``namespace/id``.
+        left: Mapped audiences left, as ``namespace/id``.
+        absorbed: Ids of profiles that this one absorbed.
+    """
+
+    kind: str
+    triggers: list[str] = []
+    paths: list[str] = []
+    joined: list[str] = []
+    left: list[str] = []
+    absorbed: list[str] = []
+
+
+class Export(msgspec.Struct, array_like=True, gc=False):
+    """One message about one profile for one flow, as it waits in the outbox.
+
+    Attributes:
+        ordinal: Ordinal of the input that made it; with the flow and bucket its place in the outbox.
+        profile_id: The lane: exports of one profile leave in the order of their ordinals.
+        export_id: 32 hexadecimal digits, the same whenever the same export is made again.
+        seq: Grows by one per export of the flow about this profile.
+        version: The profile's version after the input.
+        epoch: The profile's epoch.
+        key: Partition key.
+        data: The message, UTF-8 JSON without newline.
+        cause: Why it was made.
+        made_ms: Time of the batch that made it, epoch milliseconds.
+        config: Version of the configuration that made it.
+        after: (bucket, ordinal) of exports of the same flow that must be settled first: those of
+            absorbed profiles, and this profile's last one where the partition key has changed.
+    """
+
+    ordinal: int
+    profile_id: str
+    export_id: str
+    seq: int
+    version: int
+    epoch: int
+    key: str
+    data: bytes
+    cause: Cause
+    made_ms: int
+    config: str
+    after: list[tuple[int, int]] = []

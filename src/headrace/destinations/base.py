@@ -1,0 +1,234 @@
+"""What a destination is: its description as data, its check, and a writer that answers for every record.
+
+Contract of a Writer (tests/destinations/contract.py runs it on each):
+    W1  ``write`` answers exactly one outcome per record, in order. It raises only ``BugError`` and cancellation.
+    W2  DELIVERED means the destination has acknowledged that very record.
+    W3  RETRY means that the record was certainly not written; UNKNOWN that it may have been.
+    W4  ``write`` never sends a record twice: trying again is the caller's decision.
+    W5  ``write`` may be called while earlier calls are under way, up to ``limits.in_flight`` of them.
+    W6  After ``close`` returned, nothing is open any more; close may be called twice.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Protocol
+
+import msgspec
+
+
+class Verdict(enum.IntEnum):
+    """What an outcome means for its record."""
+
+    DELIVERED = 0
+    RETRY = 1
+    """Certainly not written; worth trying again."""
+    UNKNOWN = 2
+    """May have been written; must be tried again, and counts as a possible duplicate."""
+    REJECTED = 3
+    """Will never be accepted: a dead letter."""
+    HALT = 4
+    """Nothing of this flow will be accepted until somebody acts: keep the records, pause, alert."""
+    SPLIT = 5
+    """The request was refused for something in it: try its halves, down to the one record at fault."""
+
+
+class Outcome(msgspec.Struct, gc=False):
+    """The destination's answer about one record.
+
+    Attributes:
+        shard: Where it was written (or, for a refusal, which shard refused), empty when unknown.
+        sequence: Its sequence number there.
+        code: Error code, empty when delivered.
+        detail: The destination's words, without secrets or values.
+        verdict: What to do next.
+        wait_s: Least wait that the destination asked for, 0 when it did not.
+    """
+
+    shard: str = ""
+    sequence: str = ""
+    code: str = ""
+    detail: str = ""
+    verdict: int = Verdict.DELIVERED
+    wait_s: float = 0.0
+
+
+class Record(Protocol):
+    """What a writer needs of an export: ``core.model.Export`` has it."""
+
+    key: str
+    data: bytes
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """The most that one request may hold.
+
+    Attributes:
+        records: Records a request.
+        request_bytes: Sum over its records of data and UTF-8 partition key.
+        record_bytes: The same for one record.
+        key_chars: Characters of a partition key.
+        in_flight: Requests under way at once.
+    """
+
+    records: int = 500
+    request_bytes: int = 5 * 1024 * 1024
+    record_bytes: int = 1024 * 1024
+    key_chars: int = 256
+    in_flight: int = 32
+
+
+class Writer(Protocol):
+    """Writes records to one destination; see the contract above."""
+
+    limits: Limits
+
+    async def write(self, records: Sequence[Record]) -> Sequence[Outcome]:
+        """Send one request; one outcome per record, in order."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        ...
+
+
+class Permission(msgspec.Struct, frozen=True):
+    """One verdict of a check.
+
+    Attributes:
+        action: For example ``kinesis:PutRecords``.
+        verdict: allowed, denied or unknown.
+        detail: What the destination answered, and what to do next.
+        request_id: Of the call that showed it, for support.
+        statement: The policy statement to add when denied; None otherwise.
+    """
+
+    action: str
+    verdict: str
+    detail: str = ""
+    request_id: str = ""
+    statement: Mapping[str, Any] | None = None
+
+
+class Check(msgspec.Struct, frozen=True):
+    """Result of checking a connection. Nothing is written by a check.
+
+    Attributes:
+        permissions: One verdict per permission the destination needs.
+        problems: What stops the flow, each saying what to do next; empty when it can run.
+        warnings: What does not stop it.
+        facts: What was learned (stream ARN, status, mode), for people.
+    """
+
+    permissions: Sequence[Permission]
+    problems: Sequence[str] = ()
+    warnings: Sequence[str] = ()
+    facts: Mapping[str, str] = {}
+
+    @property
+    def ok(self) -> bool:
+        """True when the flow can run."""
+        return not self.problems
+
+
+class Parameter(msgspec.Struct, frozen=True):
+    """One parameter of a connection, as data: API, console, command line and docs are drawn from it.
+
+    Attributes:
+        name: On the wire.
+        title: On screen.
+        help: One sentence.
+        type: string, boolean or integer.
+        required: Must be given.
+        secret: Sealed, never shown.
+        default: Used when absent.
+        choices: The allowed values, empty for any.
+        pattern: Regular expression that a string must match whole, empty for any.
+        least: Smallest integer.
+        most: Largest integer.
+    """
+
+    name: str
+    title: str
+    help: str
+    type: str = "string"
+    required: bool = False
+    secret: bool = False
+    default: Any = None
+    choices: tuple[str, ...] = ()
+    pattern: str = ""
+    least: int | None = None
+    most: int | None = None
+
+
+class AuthSpec(msgspec.Struct, frozen=True):
+    """One way to authenticate: its name on the wire and its parameters."""
+
+    name: str
+    type: str
+    parameters: tuple[Parameter, ...]
+
+
+class Limit(msgspec.Struct, frozen=True):
+    """A limit of the service, with where it was read and when."""
+
+    name: str
+    value: int
+    unit: str
+    source: str
+
+
+class Spec(msgspec.Struct, frozen=True):
+    """What a destination is, described once.
+
+    Attributes:
+        id: Connection spec id.
+        version: Connection spec version.
+        name: For example ``Amazon Kinesis``.
+        category: Catalog category.
+        description: One sentence.
+        auth: Ways to authenticate.
+        target: Parameters of a target connection.
+        permissions: Actions needed.
+        limits: Limits of the service.
+    """
+
+    id: str
+    version: str
+    name: str
+    category: str
+    description: str
+    auth: tuple[AuthSpec, ...]
+    target: tuple[Parameter, ...]
+    permissions: tuple[str, ...] = ()
+    limits: tuple[Limit, ...] = ()
+
+
+TARGET_TOGGLES: Final = (
+    Parameter(
+        "includeSegmentNames", "Include segment names", "Add each mapped audience's name.", "boolean", default=False
+    ),
+    Parameter(
+        "includeSegmentTimestamps",
+        "Include segment timestamps",
+        "Add when each mapped audience and its mapping were made and changed (epoch milliseconds).",
+        "boolean",
+        default=False,
+    ),
+)
+"""The two parameters that every profile-based destination has."""
+
+
+class Destination(Protocol):
+    """A kind of destination: one folder, one registry line, one contract-test class, one docs page."""
+
+    spec: Spec
+
+    def writer(self, auth: Mapping[str, Any], target: Mapping[str, Any]) -> Writer:
+        """Build a writer from parameters that were checked against the spec. Connects on first use."""
+        ...
+
+    async def check(self, auth: Mapping[str, Any], target: Mapping[str, Any]) -> Check:
+        """Try the connection and each permission without writing anything. Never raises for what it finds."""
+        ...

@@ -1,0 +1,1 @@
+"""The Amazon Kinesis destination."""

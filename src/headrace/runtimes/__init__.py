@@ -1,0 +1,1 @@
+"""Runtimes: what drives the core between sources, state and destinations."""

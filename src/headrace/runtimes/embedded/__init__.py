@@ -1,0 +1,1 @@
+"""The default runtime: one process, one writer loop."""

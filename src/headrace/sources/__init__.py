@@ -1,0 +1,1 @@
+"""Sources: where profile updates come from."""

@@ -1,0 +1,1 @@
+"""Parts for tests, shipped: a scripted Kinesis and what judges it."""
