@@ -1,0 +1,95 @@
+# Everything a person or CI does here is one of these targets. A second run of an install does nothing.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+PYTHON ?= python3
+BIN := .venv/bin
+# uv when the machine has it, else the pip of .venv: both take the same pinned files and check every hash.
+UV := $(shell command -v uv)
+PIP_INSTALL := $(if $(UV),$(UV) pip install --python $(BIN)/python --quiet,$(BIN)/python -m pip install --quiet --no-input)
+COMPILE := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-header --no-annotate --quiet --extra demo --group build
+NODE := tests/node
+ARGS ?=
+NAME ?=
+
+.PHONY: help install run test check fmt docs bench soak wheel node-modules requirements clean
+
+help: ## Show the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+install: .venv/.run ## Install Headrace and what it needs into .venv
+
+run: install ## Run the demo: sample profiles in, messages read back from a local stream (ARGS="--once")
+	@$(BIN)/headrace demo $(ARGS)
+
+test: .venv/.dev node-modules ## Run all tests (ARGS="tests/core -x")
+	@$(BIN)/pytest $(ARGS)
+
+check: .venv/.dev ## Format, lint, types, the rule between rooms, and the fast tests
+	@$(BIN)/ruff format --check --quiet . || { echo "make fmt formats these:"; $(BIN)/ruff format --check . ; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy src tests
+	@$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+	@$(BIN)/pytest -q -m "not slow and not kinesis_local" $(ARGS)
+
+fmt: .venv/.dev ## Format, and mend what can be mended
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+docs: .venv/.dev ## Check that the documents' links resolve and their commands run
+	@$(BIN)/pytest -q tests/test_repository.py $(wildcard tests/docs)
+
+bench: .venv/.bench ## Run one benchmark (NAME=writer, NAME=road)
+	@test -n "$(NAME)" || { echo "which one? make bench NAME=<name>, of:" $$(cd bench && ls -d */ | grep -v -e results -e out | tr -d /); exit 2; }
+	@$(BIN)/python -m bench.$(NAME) $(ARGS)
+
+soak: .venv/.dev node-modules ## Run the slow tests with many more generated cases
+	@$(BIN)/pytest -m slow --hypothesis-profile=soak $(ARGS)
+
+wheel: .venv/.run ## Build the wheel into dist
+	@$(BIN)/hatchling build --target wheel --directory dist
+
+node-modules: $(NODE)/node_modules/.package-lock.json ## Install the servers that tests run against from npm
+
+requirements: ## Pin the dependencies of pyproject.toml anew (needs uv)
+	@rm -f requirements/*.txt
+	@$(COMPILE) --group test --group check --group bench --output-file requirements/bench.txt
+	@$(COMPILE) --group test --group check --constraints requirements/bench.txt --output-file requirements/dev.txt
+	@$(COMPILE) --constraints requirements/bench.txt --output-file requirements/run.txt
+
+clean: ## Remove what the targets made
+	rm -rf .venv dist $(NODE)/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Headrace needs Python 3.11 or newer: make PYTHON=python3.12 ..."; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || $(call debian,python3-venv)
+	@$(PYTHON) -m venv .venv
+
+.venv/.run: requirements/run.txt pyproject.toml | .venv/bin/python
+	@echo "Installing Headrace into .venv ..."
+	@$(PIP_INSTALL) --require-hashes -r $<
+	@$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/.dev: requirements/dev.txt .venv/.run
+	@echo "Installing what the tests need ..."
+	@$(PIP_INSTALL) --require-hashes -r $<
+	@touch $@
+
+.venv/.bench: requirements/bench.txt .venv/.dev
+	@echo "Installing what the benchmarks compare with ..."
+	@$(PIP_INSTALL) --require-hashes -r $<
+	@touch $@
+
+$(NODE)/node_modules/.package-lock.json: $(NODE)/package-lock.json
+	@command -v npm >/dev/null || $(call debian,nodejs npm)
+	@echo "Installing the servers that tests run against ..."
+	@npm ci --prefix $(NODE) --no-audit --no-fund --loglevel=error
+	@touch $@
+
+# Packages of Debian, only when what they hold is missing.
+debian = { echo "Installing $(1) ..."; { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $(1); } >/dev/null || { echo "please install: $(1)"; exit 1; }; }
