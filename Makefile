@@ -30,10 +30,10 @@ test: .venv/.dev node-modules ## Run all tests (ARGS="tests/core -x")
 	@$(BIN)/pytest $(ARGS)
 
 check: .venv/.dev ## Format, lint, types, the rule between rooms, and the fast tests
-	@$(BIN)/ruff format --check --quiet . || { echo "make fmt formats these:"; $(BIN)/ruff format --check . ; }
+	@$(BIN)/ruff format --check . || { echo "make fmt formats them"; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy src tests
-	@$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+	@$(BIN)/lint-imports
 	@$(BIN)/pytest -q -m "not slow and not kinesis_local" $(ARGS)
 
 fmt: .venv/.dev ## Format, and mend what can be mended
