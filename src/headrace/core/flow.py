@@ -56,6 +56,24 @@ class MappedSegment(msgspec.Struct, frozen=True, kw_only=True):
         return (self.start_ms is None or self.start_ms <= now_ms) and (self.end_ms is None or now_ms < self.end_ms)
 
 
+class Segment(msgspec.Struct, frozen=True, kw_only=True):
+    """An audience as the configuration describes it.
+
+    Attributes:
+        id: Its id within the namespace.
+        name: On screen; empty when unknown.
+        namespace: ``ups`` for the platform's own; empty when not stated.
+        created_at_ms: When it was made, epoch milliseconds; None when unknown.
+        updated_at_ms: When it was last changed.
+    """
+
+    id: str
+    name: str = ""
+    namespace: str = ""
+    created_at_ms: int | None = None
+    updated_at_ms: int | None = None
+
+
 class PartitionKey(msgspec.Struct, frozen=True):
     """Where a record's partition key comes from; a profile that lacks it falls back to its id.
 
@@ -109,6 +127,8 @@ class CompiledFlow(msgspec.Struct, frozen=True, kw_only=True):
         on_delete: nothing, or exit (one last message with every mapped membership exited).
         digest: 16 hexadecimal digits over what affects the output (F1).
         tree: Projection tree of ``paths``.
+        plain: Its messages hold all memberships as they are, so that flows can share the rendered part.
+        dated: Some audience has a start or an end.
     """
 
     id: str
@@ -134,6 +154,8 @@ class CompiledFlow(msgspec.Struct, frozen=True, kw_only=True):
     on_delete: str = "nothing"
     digest: str = ""
     tree: dict[str, Any] = {}
+    plain: bool = False
+    dated: bool = False
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -181,7 +203,7 @@ class _Canonical(msgspec.Struct, frozen=True, kw_only=True):
     flows: list[dict[str, Any]]
 
 
-_DERIVED: Final = frozenset({"tree"})
+_DERIVED: Final = frozenset({"tree", "plain", "dated"})
 
 
 def build(**fields: Any) -> CompiledFlow:
@@ -202,7 +224,19 @@ def build(**fields: Any) -> CompiledFlow:
         namespace: dict(sorted(segments.items())) for namespace, segments in sorted(fields["segments"].items())
     }
     flow = CompiledFlow(**{**fields, "tree": tree, "digest": ""})
-    return msgspec.structs.replace(flow, digest=_digest(flow))
+    plain = (
+        flow.status_model == "current"
+        and flow.membership_scope == "all"
+        and flow.deliver == "all"
+        and not flow.include_names
+        and not flow.include_timestamps
+    )
+    dated = any(
+        segment.start_ms is not None or segment.end_ms is not None
+        for mapped in flow.segments.values()
+        for segment in mapped.values()
+    )
+    return msgspec.structs.replace(flow, digest=_digest(flow), plain=plain, dated=dated)
 
 
 def _hash(content: bytes) -> str:

@@ -194,19 +194,20 @@ def written(tree: dict[str, Any], attributes: dict[str, Any]) -> list[str]:
     which replaces or removes all below. An object at an ancestor says nothing about paths that it does not hold.
     """
     found: list[str] = []
-    if not tree.keys().isdisjoint(attributes):
-        _collect(tree, attributes, found)
+    _collect(tree, attributes, found)
     return found
 
 
 def _collect(tree: dict[str, Any], attributes: dict[str, Any], found: list[str]) -> None:
-    for name, below in tree.items():
+    # Looking each mapped name up in the update is the cheap way out: most updates hold none of them.
+    for name in tree:
         if name in attributes:
-            if type(below) is str:
+            below = tree[name]
+            if below.__class__ is str:
                 found.append(below)
                 continue
             value = attributes[name]
-            if type(value) is dict:
+            if value.__class__ is dict:
                 _collect(below, value, found)
             else:
                 found += leaves(below)
