@@ -5,6 +5,7 @@
         ConfigurationError      a configuration with mistakes, all of them listed
         UpdateRefusedError      one profile update that cannot be applied
         SourceChangedError      a file that is not the one read before
+        SourceUnreadableError   a source that cannot be opened, or breaks off
         CheckError              a destination that cannot be reached or is not permitted
       StateError                the data folder
         FolderBusyError         held by another process
@@ -115,6 +116,15 @@ class SourceChangedError(RefusedError):
             path=path,
             offset=offset,
         )
+
+
+class SourceUnreadableError(RefusedError):
+    """A source cannot be opened or listened on, or what it holds breaks off."""
+
+    code = "source-unreadable"
+
+    def __init__(self, *, source: str, problem: str) -> None:
+        super().__init__(f"{source}: {problem}", source=source, problem=problem)
 
 
 class CheckError(RefusedError):

@@ -29,12 +29,15 @@ class Batch(msgspec.Struct):
 
     Attributes:
         source: Id of the source, the key of its position.
-        bodies: n >= 1 raw updates, each the bytes of one JSON text, not yet looked at.
+        bodies: n >= 1 raw updates, each the bytes of one JSON text, not yet looked at; white space
+            around it, such as a line's end, may be part of them.
         place: Index to where that update came from, in words: ``sample.jsonl line 12``.
         position: Resumes after this batch; None for a source that cannot resume.
         acknowledge: Called once after the effects are durable, with those that were refused.
         keep_refused: Refused updates become dead letters. False where the sender is told instead.
         ids: Update ids given beside the bodies (Idempotency-Key), or None.
+        refused: Those the source itself refused, in the order of their indexes: a body over the limit,
+            of which only the beginning is in ``bodies``. They are dead letters as others are.
     """
 
     source: str
@@ -44,6 +47,7 @@ class Batch(msgspec.Struct):
     acknowledge: Callable[[Sequence[Refused]], None]
     keep_refused: bool = True
     ids: Sequence[str | None] | None = None
+    refused: Sequence[Refused] = ()
 
 
 class Source(Protocol):
