@@ -9,12 +9,14 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from headrace.cli.local_kinesis import ReadRecord, StreamReader, local_kinesis, read_back
+from headrace.cli.local_kinesis import ReadRecord, local_kinesis, read_back
+from headrace.cli.local_kinesis_child import one_at_a_time
 
 pytestmark = [pytest.mark.moto]
 
@@ -69,23 +71,23 @@ def test_what_is_put_is_read_back_in_order() -> None:
             assert all(a < b for a, b in pairwise(sequences))
 
 
-def test_concurrent_writers_lose_nothing() -> None:
-    """Eight writers at once: each record has a sequence number of its own and is read back."""
+def test_requests_are_served_one_at_a_time() -> None:
+    """No two requests are inside the server's application together: it numbers a shard's records without a lock."""
+    inside = most = 0
 
-    async def write(server_put: object) -> None:
-        await asyncio.gather(*(asyncio.to_thread(server_put, writer) for writer in range(8)))  # type: ignore[arg-type]
+    def application(_environ: dict[str, object], _start: object) -> list[bytes]:
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        time.sleep(0.005)
+        inside -= 1
+        return []
 
-    with local_kinesis() as server:
-        server.create_stream("busy", 1)
-        client = server.client()
-
-        def put(writer: int) -> None:
-            for n in range(20):
-                client.put_record(StreamName="busy", Data=f"{writer}-{n}".encode(), PartitionKey="k")
-
-        asyncio.run(write(put))
-        found = StreamReader(client, "busy").poll()
-        assert {record.data for record in found} == {f"{w}-{n}".encode() for w in range(8) for n in range(20)}
+    serve = one_at_a_time(application)
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(24):
+            pool.submit(serve, {}, lambda *_: None)
+    assert most == 1
 
 
 def test_the_child_ends_with_the_block() -> None:

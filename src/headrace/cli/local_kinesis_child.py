@@ -25,14 +25,14 @@ def main() -> None:
         protocol_version = "HTTP/1.1"
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    application = _one_at_a_time(DomainDispatcherApplication(create_backend_app))
+    application = one_at_a_time(DomainDispatcherApplication(create_backend_app))
     server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=Handler)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     print(server.server_port, flush=True)
     server.serve_forever()
 
 
-def _one_at_a_time(application: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
+def one_at_a_time(application: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
     """One request at a time: moto numbers a shard's records without a lock, and two at once could share a number."""
     lock = threading.Lock()
 
