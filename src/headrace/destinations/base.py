@@ -17,6 +17,8 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
+from headrace.errors import Mistake
+
 
 class Verdict(enum.IntEnum):
     """What an outcome means for its record."""
@@ -224,6 +226,10 @@ class Destination(Protocol):
     """A kind of destination: one folder, one registry line, one contract-test class, one docs page."""
 
     spec: Spec
+
+    def mistakes(self, auth: Mapping[str, Any], target: Mapping[str, Any]) -> Sequence[Mistake]:
+        """What is wrong between parameters that each obey the spec; places begin at ``auth.`` or ``target.``."""
+        ...
 
     def writer(self, auth: Mapping[str, Any], target: Mapping[str, Any]) -> Writer:
         """Build a writer from parameters that were checked against the spec. Connects on first use."""

@@ -1,0 +1,452 @@
+"""Send the exports of one flow: in order per profile, in full requests, each until it is settled.
+
+A profile is a lane: one export of it is on its way at a time, the others wait behind it. Profiles are many,
+so requests fill up all the same, and a refused record holds back its own lane only.
+
+Holds always (tests/destinations/test_dispatch.py checks each by its number):
+    D1  Every export that was added is settled exactly once: delivered or rejected.
+    D2  The exports of one lane are written in the order added, each after the one before it is settled,
+        and none before what its ``after`` names is settled.
+    D3  Only what was refused, or whose fate is unknown, is written again.
+    D4  No request is over a limit of the writer; no more requests are under way than it allows.
+    D5  HALT keeps every record, and is tried again with one request after a pause.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import random
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import msgspec
+
+from headrace.clock import Clock
+from headrace.core.model import Export
+from headrace.destinations.base import Outcome, Verdict, Writer
+
+_FIRST_WAIT_S: Final = 0.05
+_MOST_WAIT_S: Final = 20.0
+_PROBE_S: Final = (5.0, 10.0, 30.0, 60.0)
+"""Pauses before a halted flow is tried again; the last one repeats."""
+
+
+class Block:
+    """Exports that were stored together: which of them are settled.
+
+    Attributes:
+        bucket: Bucket of the outbox.
+        ordinals: Ordinal of each export, growing.
+        left: Exports not settled yet.
+        bits: Bit i is set when export i is settled.
+        marked: A partial settlement is stored.
+        touched: Settled further since the last store.
+    """
+
+    __slots__ = ("bits", "bucket", "left", "marked", "ordinals", "touched")
+
+    def __init__(self, bucket: int, ordinals: list[int], bits: int = 0) -> None:
+        self.bucket, self.ordinals, self.bits = bucket, ordinals, bits
+        self.left = len(ordinals) - bits.bit_count()
+        self.marked = bool(bits)
+        self.touched = False
+
+
+class Pending(msgspec.Struct, gc=False):
+    """One export on its way.
+
+    Attributes:
+        key: Partition key.
+        data: The message.
+        lane: Profile id.
+        export: The export itself.
+        block: Where it is stored.
+        index: Its place there.
+        size: Bytes a request is charged for it: data and UTF-8 key.
+        after: What must be settled first.
+        attempts: Writes so far.
+        unknown: Of those, how many ended with its fate unknown.
+        wait_s: The last back-off.
+    """
+
+    key: str
+    data: bytes
+    lane: str
+    export: Export
+    block: Block
+    index: int
+    size: int
+    after: list[tuple[int, int]]
+    attempts: int = 0
+    unknown: int = 0
+    outcome: Outcome | None = None
+
+
+def pending(export: Export, block: Block, index: int) -> Pending:
+    """Wrap an export of a block."""
+    key, data = export.key, export.data
+    size = len(data) + (len(key) if key.isascii() else len(key.encode()))
+    return Pending(key, data, export.profile_id, export, block, index, size, export.after)
+
+
+class Halt(msgspec.Struct, frozen=True):
+    """Why nothing of the flow is accepted: the destination's code and words."""
+
+    code: str
+    detail: str
+
+
+class Counts(msgspec.Struct):
+    """What happened on the way, since the start.
+
+    Attributes:
+        requests: Requests written.
+        retried: Records written again after a certain refusal.
+        possible_duplicates: Records written again although their fate was unknown.
+        throttled: Refusals by code.
+    """
+
+    requests: int = 0
+    retried: int = 0
+    possible_duplicates: int = 0
+    refusals: dict[str, int] = {}
+
+
+class Dispatcher:
+    """Sends one flow's exports.
+
+    Args:
+        writer: Writes requests.
+        clock: Waits are on it.
+        rng: Jitter.
+        settled: Called with exports that left for good, in batches; ``Pending.outcome`` tells how.
+        unsettled: Tells whether (bucket, ordinal) of this flow still waits somewhere.
+        linger_s: How long a request that is not full waits for more.
+        ordered: False gives up lanes (ordering none).
+    """
+
+    def __init__(
+        self,
+        writer: Writer,
+        *,
+        clock: Clock,
+        rng: random.Random,
+        settled: Callable[[Sequence[Pending]], None],
+        unsettled: Callable[[int, int], bool] = lambda _bucket, _ordinal: False,
+        linger_s: float = 0.02,
+        ordered: bool = True,
+    ) -> None:
+        self._writer = writer
+        self._clock = clock
+        self._rng = rng
+        self._settled = settled
+        self._unsettled = unsettled
+        self._linger_s = linger_s
+        self._ordered = ordered
+        self._lanes: dict[str, deque[Pending] | None] = {}
+        self._ready: deque[Pending] = deque()
+        self._ready_bytes = 0
+        self._ready_since = 0.0
+        self._later: list[tuple[float, int, list[Pending]]] = []
+        self._forced: deque[list[Pending]] = deque()
+        self._blocked: dict[tuple[int, int], list[Pending]] = {}
+        self._flying: set[asyncio.Task[None]] = set()
+        self._wake = asyncio.Event()
+        self._count = 0
+        self._halts = 0
+        self._probe_at = 0.0
+        self.halt: Halt | None = None
+        self.counts = Counts()
+        self.bytes = 0
+        self.records = 0
+
+    # -- in ---------------------------------------------------------------------------------------
+
+    def add(self, exports: Sequence[Pending]) -> None:
+        """Take exports in; those of one lane in their order. Never blocks: memory is the caller's to bound."""
+        lanes, ready = self._lanes, self._ready
+        size = 0
+        if not ready:
+            self._ready_since = self._clock.monotonic_s()
+        for p in exports:
+            size += p.size
+            if self._ordered:
+                lane = p.lane
+                if lane in lanes:
+                    waiting = lanes[lane]
+                    if waiting is None:
+                        lanes[lane] = deque((p,))
+                    else:
+                        waiting.append(p)
+                    continue
+                lanes[lane] = None
+            if p.after:
+                self._offer(p)
+            else:
+                ready.append(p)
+                self._ready_bytes += p.size
+        self.bytes += size
+        self.records += len(exports)
+        self._wake.set()
+
+    def _offer(self, p: Pending) -> None:
+        """Make the head of a lane ready, unless something must be settled before it."""
+        for place in p.after:
+            if self._unsettled(*place):
+                self._blocked.setdefault(place, []).append(p)
+                return
+        if not self._ready:
+            self._ready_since = self._clock.monotonic_s()
+        self._ready.append(p)
+        self._ready_bytes += p.size
+
+    def released(self, bucket: int, ordinal: int) -> None:
+        """What waited for that export may go, unless it waits for another one too."""
+        for p in self._blocked.pop((bucket, ordinal), ()):
+            self._offer(p)
+        self._wake.set()
+
+    def recheck(self) -> None:
+        """Let go what waits for exports that turned out to be settled already (read back after a restart)."""
+        for place in [place for place in self._blocked if not self._unsettled(*place)]:
+            self.released(*place)
+
+    # -- out --------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Send until cancelled; then requests under way are given up (their fate is unknown)."""
+        try:
+            while True:
+                wait = self._pump()
+                self._wake.clear()
+                if wait is None:
+                    await self._wake.wait()
+                else:
+                    await self._nap(wait)
+        finally:
+            for task in self._flying:
+                task.cancel()
+            await asyncio.gather(*self._flying, return_exceptions=True)
+
+    async def _nap(self, seconds: float) -> None:
+        """Until something happens, at most so long."""
+        sleep = asyncio.ensure_future(self._clock.sleep(seconds))
+        wake = asyncio.ensure_future(self._wake.wait())
+        try:
+            await asyncio.wait((sleep, wake), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            sleep.cancel()
+            wake.cancel()
+
+    def _pump(self) -> float | None:
+        """Start every request that can start; the seconds until the next one might, None for "when woken"."""
+        now = self._clock.monotonic_s()
+        later = self._later
+        while later and later[0][0] <= now:
+            back = heapq.heappop(later)[2]
+            self._ready.extendleft(reversed(back))
+            self._ready_bytes += sum(p.size for p in back)
+            self._ready_since = min(self._ready_since, now - self._linger_s)
+        if self.halt is not None:
+            if now < self._probe_at:
+                return self._probe_at - now
+            if self._flying or not (self._ready or self._forced):
+                return None
+        limits = self._writer.limits
+        flying = self._flying
+        most = 1 if self.halt is not None else limits.in_flight
+        while len(flying) < most:
+            if self._forced:
+                self._start(self._forced.popleft())
+                continue
+            ready = self._ready
+            if not ready:
+                break
+            full = len(ready) >= limits.records or self._ready_bytes >= limits.request_bytes
+            if not full and (due := self._ready_since + self._linger_s) > now:
+                soonest = min(due, later[0][0]) if later else due
+                return max(soonest - now, 0.0)
+            self._start(self._take())
+        return max(later[0][0] - now, 0.0) if later and len(flying) < most else None
+
+    def _take(self) -> list[Pending]:
+        """Cut the next request off the ready ones."""
+        limits = self._writer.limits
+        ready = self._ready
+        most, room = limits.records, limits.request_bytes
+        if len(ready) <= most and self._ready_bytes <= room:
+            batch = list(ready)
+            ready.clear()
+            self._ready_bytes = 0
+            return batch
+        batch = []
+        size = 0
+        while ready and len(batch) < most:
+            nxt = ready[0].size
+            if size + nxt > room and batch:
+                break
+            size += nxt
+            batch.append(ready.popleft())
+        self._ready_bytes -= size
+        self._ready_since = self._clock.monotonic_s()
+        return batch
+
+    def _start(self, batch: list[Pending]) -> None:
+        limits = self._writer.limits
+        if any(p.size > limits.record_bytes or len(p.key) > limits.key_chars or not p.key for p in batch):
+            batch = self._without_oversize(batch)
+            if not batch:
+                return
+        self.counts.requests += 1
+        task = asyncio.create_task(self._send(batch))
+        self._flying.add(task)
+        task.add_done_callback(self._landed)
+
+    def _landed(self, task: asyncio.Task[None]) -> None:
+        self._flying.discard(task)
+        self._wake.set()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            asyncio.get_running_loop().call_exception_handler(
+                {"message": "a writer raised, which W1 forbids", "exception": error, "task": task}
+            )
+
+    def _without_oversize(self, batch: list[Pending]) -> list[Pending]:
+        limits = self._writer.limits
+        rest: list[Pending] = []
+        for p in batch:
+            if p.size > limits.record_bytes:
+                detail = f"{p.size} bytes of data and partition key, over the limit of {limits.record_bytes}"
+                self._reject(p, Outcome(code="record-too-large", detail=detail))
+            elif len(p.key) > limits.key_chars or not p.key:
+                self._reject(p, Outcome(code="bad-partition-key", detail=f"{len(p.key)} characters"))
+            else:
+                rest.append(p)
+        return rest
+
+    async def _send(self, batch: list[Pending]) -> None:
+        for p in batch:
+            p.attempts += 1
+        outcomes = await self._writer.write(batch)
+        if self.halt is not None and all(o.verdict != Verdict.HALT for o in outcomes):
+            self.halt = None
+            self._halts = 0
+        delivered: list[Pending] = []
+        refused: list[Pending] = []
+        for p, outcome in zip(batch, outcomes, strict=True):
+            p.outcome = outcome
+            if outcome.verdict == 0:
+                delivered.append(p)
+            else:
+                refused.append(p)
+        if delivered:
+            self._release(delivered)
+        if refused:
+            self._refused(batch, refused)
+
+    # -- afterwards -------------------------------------------------------------------------------
+
+    def _release(self, done: Sequence[Pending]) -> None:
+        """These are settled: note it, and let the next of their lanes go."""
+        lanes, ready = self._lanes, self._ready
+        ready_bytes = 0
+        size = 0
+        if not ready:
+            self._ready_since = self._clock.monotonic_s()
+        ordered = self._ordered
+        for p in done:
+            block = p.block
+            block.left -= 1
+            block.bits |= 1 << p.index
+            size += p.size
+            if not ordered:
+                continue
+            lane = p.lane
+            waiting = lanes[lane]
+            if waiting is None:
+                del lanes[lane]
+                continue
+            nxt = waiting.popleft()
+            if not waiting:
+                lanes[lane] = None
+            if nxt.after:
+                self._offer(nxt)
+            else:
+                ready.append(nxt)
+                ready_bytes += nxt.size
+        self._ready_bytes += ready_bytes
+        self.bytes -= size
+        self.records -= len(done)
+        if self._blocked:
+            for p in done:
+                place = (p.block.bucket, p.export.ordinal)
+                if place in self._blocked:
+                    self.released(*place)
+        self._settled(done)
+        self._wake.set()
+
+    def _reject(self, p: Pending, outcome: Outcome) -> None:
+        outcome.verdict = Verdict.REJECTED
+        p.outcome = outcome
+        self._release((p,))
+
+    def _refused(self, batch: list[Pending], refused: list[Pending]) -> None:
+        """Part of a request, or all of it, did not get through."""
+        refusals = self.counts.refusals
+        waits: dict[str, list[Pending]] = {}
+        halted: list[Pending] = []
+        split: list[Pending] = []
+        for p in refused:
+            outcome = p.outcome
+            assert outcome is not None
+            refusals[outcome.code] = refusals.get(outcome.code, 0) + 1
+            verdict = outcome.verdict
+            if verdict == Verdict.REJECTED:
+                self._release((p,))
+            elif verdict == Verdict.HALT:
+                halted.append(p)
+            elif verdict == Verdict.SPLIT:
+                split.append(p)
+            else:
+                if verdict == Verdict.UNKNOWN:
+                    p.unknown += 1
+                    self.counts.possible_duplicates += 1
+                else:
+                    self.counts.retried += 1
+                waits.setdefault(outcome.shard, []).append(p)
+        for group in waits.values():
+            self._back_off(group)
+        if split:
+            self._split(batch, split)
+        if halted:
+            self._halted(halted)
+
+    def _back_off(self, group: list[Pending]) -> None:
+        """Try again later: full jitter under a doubling bound, one draw for all of one shard and request."""
+        attempts = min(max(p.attempts for p in group), 16)
+        bound = min(_MOST_WAIT_S, _FIRST_WAIT_S * 2.0 ** (attempts - 1))
+        asked = max((p.outcome.wait_s for p in group if p.outcome is not None), default=0.0)
+        wait = max(self._rng.uniform(0.0, bound), asked)
+        self._count += 1
+        heapq.heappush(self._later, (self._clock.monotonic_s() + wait, self._count, group))
+
+    def _split(self, batch: list[Pending], split: list[Pending]) -> None:
+        """Something in the request is refused: its halves go next, down to the one record at fault."""
+        if len(batch) == 1:
+            p = split[0]
+            assert p.outcome is not None
+            self._reject(p, p.outcome)
+            return
+        half = len(split) // 2
+        self._forced.extend(part for part in (split[:half], split[half:]) if part)
+
+    def _halted(self, halted: list[Pending]) -> None:
+        """Keep the records and pause; a probe follows by itself."""
+        outcome = halted[0].outcome
+        assert outcome is not None
+        self.halt = Halt(outcome.code, outcome.detail)
+        self._probe_at = self._clock.monotonic_s() + _PROBE_S[min(self._halts, len(_PROBE_S) - 1)]
+        self._halts += 1
+        self._ready.extendleft(reversed(halted))
+        self._ready_bytes += sum(p.size for p in halted)

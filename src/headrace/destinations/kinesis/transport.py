@@ -1,0 +1,213 @@
+"""Carry one signed request to Kinesis and bring its answer back; nothing is tried again here.
+
+Holds always (tests/destinations/kinesis/test_transport.py):
+    T1  A request is sent at most once.
+    T2  ``sent`` is False only when no byte of the request can have reached the service.
+    T3  No text holds a secret or anything of the body.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import ssl
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Final
+
+import aiohttp
+import msgspec
+from yarl import URL
+
+from headrace.aws import CredentialsError, Signer
+
+if TYPE_CHECKING:
+    from headrace.aws import Credentials, CredentialsProvider, Endpoint
+    from headrace.clock import Clock
+
+_TARGET: Final = "Kinesis_20131202."
+_SKIP: Final = frozenset({"Accept", "Accept-Encoding", "User-Agent", "Content-Type"})
+_BY_PARTS_BYTES: Final = 1024 * 1024
+SKEW_S: Final = 240.0
+"""AWS refuses a signature five minutes off; a difference over this is a wrong clock, not a slow road."""
+
+
+class Answer(msgspec.Struct):
+    """What the service answered.
+
+    Attributes:
+        status: HTTP status.
+        body: As received.
+        request_id: For support; may be empty.
+        error_type: Header X-Amzn-ErrorType, or empty.
+        retry_after_s: The wait it asked for, 0 when it did not.
+        skew_s: How far its clock is ahead of the signature's time; 0 when it said no time.
+        credentials: The keys the request was signed with.
+    """
+
+    status: int
+    body: bytes
+    request_id: str
+    error_type: str
+    retry_after_s: float
+    skew_s: float
+    credentials: Credentials
+
+
+class Unanswered(msgspec.Struct, frozen=True):
+    """No answer came.
+
+    Attributes:
+        sent: False when the request certainly did not reach the service.
+        code: Short code.
+        detail: What happened, and what to look at.
+        halt: True when trying again cannot help until somebody acts.
+    """
+
+    sent: bool
+    code: str
+    detail: str
+    halt: bool = False
+
+
+class Transport:
+    """A pool of kept connections to one endpoint; opened on first use, in the loop that uses it.
+
+    Args:
+        endpoint: Where to.
+        region: Region of the signature.
+        credentials: Keys; asked before each request.
+        clock: Time of the signature.
+        content_type: Content type of every request.
+        connections: The most connections open at once.
+        timeout_s: The longest one request may take, waiting for a connection included.
+        connect_s: The longest a connection may take to open.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        region: str,
+        credentials: CredentialsProvider,
+        clock: Clock,
+        *,
+        content_type: str = "application/x-amz-json-1.1",
+        connections: int = 32,
+        timeout_s: float = 30.0,
+        connect_s: float = 5.0,
+    ) -> None:
+        self._endpoint = endpoint
+        self._url = URL(endpoint.url)
+        self._credentials = credentials
+        self._clock = clock
+        self._signer = Signer("kinesis", region, endpoint.host, content_type)
+        self._connections = connections
+        self._timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=connect_s)
+        self._session: aiohttp.ClientSession | None = None
+        self._closed = False
+        self.offset_ms = 0
+        """Added to the clock when signing; set by ``correct_clock``."""
+
+    async def post(self, action: str, body: bytes) -> Answer | Unanswered:
+        """Send one request.
+
+        Args:
+            action: For example ``PutRecords``.
+            body: Its body, already encoded.
+        """
+        if self._closed:
+            return Unanswered(sent=False, code="closed", detail="the writer is closed")
+        try:
+            keys = await self._credentials.get()
+        except CredentialsError as error:
+            return Unanswered(sent=False, code="credentials", detail=str(error))
+        now_ms = self._clock.now_ms() + self.offset_ms
+        headers = self._signer.headers(keys, _TARGET + action, body, now_ms)
+        session = self._session or self._open()
+        data = body if len(body) <= _BY_PARTS_BYTES else io.BytesIO(body)
+        try:
+            async with session.post(self._url, data=data, headers=headers, allow_redirects=False) as response:
+                content = await response.read()
+                return self._answer(response, content, keys, now_ms)
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            return self._unanswered(error)
+
+    def correct_clock(self, answer: Answer) -> bool:
+        """Take the service's time for signing from now on, when the answer shows a wrong clock."""
+        if abs(answer.skew_s) < SKEW_S:
+            return False
+        self.offset_ms += round(answer.skew_s * 1000)
+        return True
+
+    def expire(self, used: Credentials) -> bool:
+        """See ``CredentialsProvider.expire``."""
+        return self._credentials.expire(used)
+
+    async def close(self) -> None:
+        """Close the connections; requests afterwards are not sent."""
+        self._closed = True
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    def _open(self) -> aiohttp.ClientSession:
+        context: ssl.SSLContext | bool = True
+        if self._url.scheme == "https":
+            context = ssl.create_default_context()
+            context.minimum_version = ssl.TLSVersion.TLSv1_2
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=self._connections, ssl=context),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            skip_auto_headers=_SKIP,
+            auto_decompress=False,
+            timeout=self._timeout,
+        )
+        return self._session
+
+    def _answer(self, response: aiohttp.ClientResponse, content: bytes, keys: Credentials, now_ms: int) -> Answer:
+        found = response.headers
+        if response.status == 200:
+            return Answer(200, content, found.get("x-amzn-RequestId", ""), "", 0.0, 0.0, keys)
+        date = found.get("Date", "")
+        return Answer(
+            response.status,
+            content,
+            found.get("x-amzn-RequestId", ""),
+            found.get("X-Amzn-ErrorType", ""),
+            _wait_s(found.get("x-amz-retry-after", ""), found.get("Retry-After", "")),
+            _skew_s(date, now_ms),
+            keys,
+        )
+
+    def _unanswered(self, error: Exception) -> Unanswered:
+        host = self._endpoint.host
+        match error:
+            case aiohttp.ClientConnectorCertificateError():
+                told = f"the certificate of {host} is not trusted; check the endpoint URL and this machine's clock"
+                return Unanswered(sent=False, code="certificate", detail=told, halt=True)
+            case aiohttp.ClientConnectorDNSError():
+                told = f"no address for {host}; check the region or endpoint URL, and this machine's DNS"
+                return Unanswered(sent=False, code="no-address", detail=told)
+            case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError():
+                told = f"no connection to {host}; check that it is up and reachable from this machine"
+                return Unanswered(sent=False, code="no-connection", detail=told)
+            case asyncio.TimeoutError():
+                told = f"{host} did not answer within {self._timeout.total} s"
+                return Unanswered(sent=True, code="timeout", detail=told)
+            case _:
+                told = f"{host} closed the connection without an answer ({type(error).__name__})"
+                return Unanswered(sent=True, code="connection-lost", detail=told)
+
+
+def _wait_s(amazon_ms: str, standard_s: str) -> float:
+    """Seconds to wait: x-amz-retry-after is in milliseconds, Retry-After in seconds; others are not waits."""
+    for text, unit in ((amazon_ms, 1000.0), (standard_s, 1.0)):
+        if text.isascii() and text.isdigit() and len(text) < 10:
+            return int(text) / unit
+    return 0.0
+
+
+def _skew_s(date: str, now_ms: int) -> float:
+    try:
+        return parsedate_to_datetime(date).timestamp() - now_ms / 1000
+    except ValueError:
+        return 0.0
