@@ -73,7 +73,7 @@ def _namespace(report: Report, selector: Mapping[str, Any], at: str, segment: _f
     stated = report.text(selector, "namespace", at)
     own = segment.namespace if segment else ""
     if stated and own and stated != own:
-        report.mistake(f"{at}.namespace", f"{shown(selector['namespace'])} is not the segment's own", own)
+        report.mistake(f"{at}.namespace", f"{shown(selector['namespace'])} is not the namespace that the segment states")
     return stated or own or _flow.PLATFORM_NAMESPACE
 
 

@@ -1,0 +1,333 @@
+"""Every process-wide setting, once: type, default, unit, help. The only reader of the environment.
+
+A setting ``data_dir`` is read from ``HEADRACE_DATA_DIR``; the command line overrides it. docs/settings.md is
+written from the table (``page``), and a test holds it current. What belongs to flows and connections is in the
+configuration file instead (docs/configuration.md).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hmac
+import os
+import re
+import sys
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, NoReturn
+
+from headrace.errors import ConfigurationError, Mistake
+
+_BYTE_UNITS: Final = {"kib": 1024, "mib": 1024**2, "gib": 1024**3, "tib": 1024**4}
+
+
+class Secret:
+    """A text that no repr, log line, error, JSON or pickle shows; only ``reveal`` gives it."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """The text itself, for whoever sends it."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret(…)"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Secret):
+            return NotImplemented
+        return hmac.compare_digest(self._value.encode(), other._value.encode())
+
+    def __hash__(self) -> int:
+        return hash(Secret)  # tells nothing of the text
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Secret is not serialised")
+
+
+_NONE: Final = Secret("")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Setting:
+    """One row of the table.
+
+    Attributes:
+        name: As an attribute of ``Settings``.
+        variable: As an environment variable.
+        type: text, whole number, number, bytes, path or secret.
+        default: Used when absent; for data_dir the folder that ``data_dir`` finds is.
+        unit: Of a number; empty for none.
+        help: One sentence.
+        secret: Never shown.
+        least: Smallest number.
+        most: Largest number.
+        choices: The allowed texts, empty for any.
+        pattern: Regular expression that a text matches whole, empty for any.
+        default_words: The default as people read it.
+    """
+
+    name: str
+    variable: str
+    type: str
+    default: Any
+    unit: str
+    help: str
+    secret: bool
+    least: float | None
+    most: float | None
+    choices: tuple[str, ...]
+    pattern: str
+    default_words: str
+
+    @property
+    def allowed(self) -> str:
+        """What may stand there, in words."""
+        if self.choices:
+            return ", ".join(self.choices)
+        if self.pattern:
+            return f"text of the form {self.pattern}"
+        kind = {"bytes": "bytes, also as 64KiB, 64MiB, 64GiB", "secret": "text"}.get(self.type, self.type)
+        if self.least is None or self.most is None:
+            return kind
+        return f"{kind}, {self.least:g} to {self.most:g}" if self.most < 1e6 else f"{kind}, at least {self.least:.0f}"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _About:
+    """What the type and the default of a setting do not tell; fields as of ``Setting``."""
+
+    help: str
+    unit: str = ""
+    type: str = ""
+    least: float | None = None
+    most: float | None = None
+    choices: tuple[str, ...] = ()
+    pattern: str = ""
+    words: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The settings of one process; ``load`` reads them."""
+
+    data_dir: Annotated[
+        Path,
+        _About(
+            "Folder that holds profiles, pending exports, journal and totals.",
+            words="the platform's folder for user data, on Linux ~/.local/share/headrace",
+        ),
+    ] = Path()
+    sandbox: Annotated[str, _About("Sandbox that the process works in; keys of the data folder begin with it.")] = (
+        "prod"
+    )
+    installation_key: Annotated[
+        Secret,
+        _About(
+            "Key of the profile ids; the same key gives the same ids from the same updates.",
+            words="made once and kept in the data folder",
+        ),
+    ] = _NONE
+    memory_bytes: Annotated[
+        int,
+        _About(
+            "Bound of what is held in memory: pending exports, caches and incoming updates.",
+            type="bytes",
+            least=16 * 1024**2,
+            most=2**50,
+            words="256MiB",
+        ),
+    ] = 256 * 1024**2
+    batch_updates: Annotated[
+        int, _About("Most updates that are committed together.", "updates", least=1, most=100_000)
+    ] = 1000
+    batch_wait_ms: Annotated[
+        int,
+        _About("Longest wait for a batch to fill before it is committed.", "milliseconds", least=0, most=10_000),
+    ] = 5
+    linger_ms: Annotated[
+        int, _About("Longest wait for a request to fill before it is sent.", "milliseconds", least=0, most=60_000)
+    ] = 20
+    journal_hours: Annotated[
+        int, _About("How long inputs are kept for `headrace journal`; 0 keeps none.", "hours", least=0, most=8760)
+    ] = 24
+    journal_bytes: Annotated[
+        int,
+        _About(
+            "Most that the journal may take on disk; the oldest goes first.",
+            type="bytes",
+            least=0,
+            most=2**50,
+            words="8GiB",
+        ),
+    ] = 8 * 1024**3
+    dedup_window_hours: Annotated[
+        int,
+        _About(
+            "How long an update's id is remembered, so that the same update again changes nothing.",
+            "hours",
+            least=0,
+            most=8760,
+        ),
+    ] = 24
+    drain_timeout_s: Annotated[
+        float,
+        _About(
+            "Longest wait at a stop for pending exports; what is left stays on disk for the next start.",
+            "seconds",
+            least=0,
+            most=86_400,
+        ),
+    ] = 30.0
+    collection_host: Annotated[str, _About("Address that the collection listens on.")] = "127.0.0.1"
+    collection_port: Annotated[
+        int, _About("Port that the collection listens on; 0 picks a free one.", least=0, most=65_535)
+    ] = 8088
+    log_level: Annotated[
+        str,
+        _About("Least important log lines that are written.", choices=("debug", "info", "warning", "error")),
+    ] = "info"
+    log_format: Annotated[
+        str,
+        _About(
+            "Log lines for people or as JSON; auto asks whether this is a terminal.", choices=("auto", "text", "json")
+        ),
+    ] = "auto"
+
+
+def _table() -> tuple[Setting, ...]:
+    names = {int: "whole number", float: "number", str: "text", Path: "path", Secret: "secret"}
+    defaults = {field.name: field.default for field in dataclasses.fields(Settings)}
+    rows = []
+    for name, hint in typing.get_type_hints(Settings, include_extras=True).items():
+        python_type, about = typing.get_args(hint)
+        default = defaults[name]
+        rows.append(
+            Setting(
+                name=name,
+                variable=f"HEADRACE_{name.upper()}",
+                type=about.type or names[python_type],
+                default=default,
+                unit=about.unit,
+                help=about.help,
+                secret=python_type is Secret,
+                least=about.least,
+                most=about.most,
+                choices=about.choices,
+                pattern=about.pattern,
+                default_words=about.words or (f"{default:g}" if isinstance(default, float) else str(default)),
+            )
+        )
+    return tuple(rows)
+
+
+TABLE: Final = _table()
+"""Every setting, in the order of the docs."""
+
+
+def environment() -> Mapping[str, str]:
+    """The process's environment, for references in a configuration file."""
+    return os.environ
+
+
+def load(environ: Mapping[str, str] | None = None, **given: Any) -> Settings:
+    """Read the settings from the environment; what is *given* (and not None) wins.
+
+    Args:
+        environ: Instead of the process's environment.
+        **given: Values by setting name, as texts or already of the setting's type.
+
+    Raises:
+        ConfigurationError: Every wrong value, with what is allowed.
+    """
+    environ = environment() if environ is None else environ
+    mistakes: list[Mistake] = []
+    values: dict[str, Any] = {}
+    for row in TABLE:
+        place, raw = row.variable, environ.get(row.variable) or None
+        if given.get(row.name) is not None:
+            place, raw = "--" + row.name.replace("_", "-"), given[row.name]
+        if raw is None:
+            continue
+        try:
+            values[row.name] = _value(row, raw)
+        except ValueError:
+            shown = "the value" if row.secret else f"{str(raw)[:60]!r}"
+            mistakes.append(Mistake(place, f"{shown} is not allowed", row.allowed))
+    unknown = given.keys() - {row.name for row in TABLE}
+    mistakes += [Mistake(name, "is not a setting", ", ".join(row.name for row in TABLE)) for name in sorted(unknown)]
+    if mistakes:
+        raise ConfigurationError(mistakes=mistakes)
+    values.setdefault("data_dir", data_dir(environ))
+    return Settings(**values)
+
+
+def _value(row: Setting, raw: Any) -> Any:
+    """The value of a raw one; ValueError when it is none."""
+    match row.type:
+        case "path":
+            return Path(raw).expanduser()
+        case "secret":
+            return raw if isinstance(raw, Secret) else Secret(str(raw))
+        case "text":
+            text = str(raw).strip()
+            if not text or (row.choices and text not in row.choices):
+                raise ValueError
+            if row.pattern and not re.fullmatch(row.pattern, text):
+                raise ValueError
+            return text
+        case "bytes":
+            number: float = _bytes(raw)
+        case "number":
+            number = float(raw)
+        case _:
+            number = int(str(raw))
+    if row.least is not None and row.most is not None and not row.least <= number <= row.most:
+        raise ValueError
+    return number
+
+
+def _bytes(raw: Any) -> int:
+    text = str(raw).strip().lower()
+    for suffix, factor in _BYTE_UNITS.items():
+        if text.endswith(suffix):
+            return int(text.removesuffix(suffix)) * factor
+    return int(text)
+
+
+def data_dir(environ: Mapping[str, str], platform: str = sys.platform) -> Path:
+    """The platform's folder for a program's own files of one user."""
+    home = Path(environ["HOME"]) if environ.get("HOME") else Path.home()
+    if platform == "darwin":
+        return home / "Library" / "Application Support" / "Headrace"
+    if platform == "win32":
+        local = environ.get("LOCALAPPDATA")
+        return (Path(local) if local else home / "AppData" / "Local") / "Headrace"
+    # XDG Base Directory Specification: a relative path is invalid and is ignored.
+    shared = Path(environ.get("XDG_DATA_HOME", ""))
+    return (shared if shared.is_absolute() else home / ".local" / "share") / "headrace"
+
+
+def page() -> str:
+    """docs/settings.md as the table says it."""
+    lines = [
+        "# Settings",
+        "",
+        "Process-wide settings are environment variables; a command's option of the same name wins over them.",
+        "Connections, audiences and flows are in the [configuration file](configuration.md).",
+        "A wrong value stops the start with one report of all of them. An empty variable counts as absent.",
+        "",
+        "This page is written from the table in `headrace.settings`.",
+        "",
+        "| variable | what it is | default | allowed |",
+        "| --- | --- | --- | --- |",
+    ]
+    for row in TABLE:
+        unit = f" {row.unit}" if row.unit else ""
+        secret = " Secret: never shown." if row.secret else ""
+        lines.append(f"| `{row.variable}` | {row.help}{secret} | {row.default_words}{unit} | {row.allowed} |")
+    return "\n".join(lines) + "\n"
