@@ -1,1 +1,26 @@
-"""Parts for tests, shipped: a scripted Kinesis and what judges it."""
+"""Parts for tests, shipped: a scripted Kinesis, and what judges the records that it accepted.
+
+See docs/testing.md.
+"""
+
+from headrace.testing.child import Certificate, Child, make_certificate
+from headrace.testing.kinesis import Movable, ScriptedKinesis
+from headrace.testing.puts import Counts
+from headrace.testing.recording import Written, read_records
+from headrace.testing.script import Change, Fault, Quota, Script, random_faults
+
+__all__ = [
+    "Certificate",
+    "Change",
+    "Child",
+    "Counts",
+    "Fault",
+    "Movable",
+    "Quota",
+    "Script",
+    "ScriptedKinesis",
+    "Written",
+    "make_certificate",
+    "random_faults",
+    "read_records",
+]
