@@ -122,9 +122,12 @@ class Settings:
             words="the platform's folder for user data, on Linux ~/.local/share/headrace",
         ),
     ] = Path()
-    sandbox: Annotated[str, _About("Sandbox that the process works in; keys of the data folder begin with it.")] = (
-        "prod"
-    )
+    sandbox: Annotated[
+        str,
+        _About(
+            "Sandbox that the process works in; keys of the data folder begin with it.", pattern="[a-z0-9-]{1,64}"
+        ),
+    ] = "prod"
     installation_key: Annotated[
         Secret,
         _About(

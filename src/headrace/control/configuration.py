@@ -1,0 +1,343 @@
+"""Read the configuration file: audiences, connections and flows as Flow Service resources, checked whole.
+
+Nothing is applied of a file that has a mistake: all mistakes are reported together, each with its place and what is
+allowed there. No report, repr or canonical text holds a secret or a value that was referenced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from headrace import settings
+from headrace.core import compile as _compile
+from headrace.core import flow as _flow
+from headrace.core.compile import READ_ONLY
+from headrace.core.report import Report, shown
+from headrace.destinations.base import AuthSpec, Spec
+from headrace.errors import ConfigurationError, Mistake
+
+from . import parameters
+from .document import Document
+
+ROOT_KEYS: Final = ("settings", "segments", "connections", "targetConnections", "flows")
+SETTING_KEYS: Final = ("mergeBy", "maxIdentities", "unstitchableNamespaces")
+MAX_IDENTITIES: Final = 10_000
+
+_SEGMENT_KEYS: Final = ("id", "name", "namespace", "description", "createdAt", "updatedAt")
+_SEGMENT_READ_ONLY: Final = READ_ONLY | {
+    *("schema", "ttlInDays", "profileInstanceId", "sandbox", "expression", "mergePolicyId", "evaluationInfo"),
+    *("dataGovernancePolicy", "creationTime", "updateTime", "updateEpoch", "createEpoch", "audienceId", "type"),
+    *("originName", "lifecycleState", "labels", "_etag", "dependents", "dependencies", "isSystem"),
+}
+_CONNECTION_KEYS: Final = ("id", "name", "description", "connectionSpec", "auth")
+_TARGET_KEYS: Final = ("id", "name", "description", "baseConnectionId", "connectionSpec", "data", "params")
+_CONNECTION_READ_ONLY: Final = READ_ONLY | {"state", "authorizedDate", "typeInfo"}
+_FIRST_MS: Final = 10**11
+_LAST_MS: Final = 10**14
+"""Epoch milliseconds from 1973 to 5138: seconds given by mistake are below."""
+
+
+class Target(msgspec.Struct, frozen=True):
+    """Where a flow's exports go.
+
+    Attributes:
+        spec_id: Connection spec id of the destination.
+        auth: Parameters of the base connection; secret ones are ``settings.Secret``.
+        params: Parameters of the target connection.
+        auth_name: Name of the way to authenticate.
+    """
+
+    spec_id: str
+    auth: dict[str, Any]
+    params: dict[str, Any]
+    auth_name: str = ""
+
+    def revealed(self) -> dict[str, Any]:
+        """``auth`` with its secrets as plain texts, for the destination alone."""
+        return {
+            name: value.reveal() if isinstance(value, settings.Secret) else value for name, value in self.auth.items()
+        }
+
+
+class Configuration(msgspec.Struct, frozen=True):
+    """A configuration without mistakes.
+
+    Attributes:
+        snapshot: What a step needs.
+        targets: Flow id to where its exports go.
+        warnings: What is accepted, but is hardly meant.
+        canonical: Text of which ``core.flow.compile_canonical`` makes the same snapshot; without secrets.
+    """
+
+    snapshot: _flow.Snapshot
+    targets: dict[str, Target]
+    warnings: list[str]
+    canonical: bytes
+
+
+def load(path: Path, specs: Mapping[str, Spec], environ: Mapping[str, str] | None = None) -> Configuration:
+    """Read a configuration file.
+
+    Args:
+        path: The file, YAML or JSON.
+        specs: Connection spec id to what the destination is.
+        environ: Variables for ``${env:NAME}``, instead of the process's environment.
+
+    Raises:
+        ConfigurationError: The file cannot be read, or has mistakes.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(mistakes=[Mistake(str(path), f"cannot be read: {error.strerror}")]) from error
+    return parse(content, specs, name=path.name, folder=path.parent, environ=environ)
+
+
+def parse(
+    content: bytes,
+    specs: Mapping[str, Spec],
+    *,
+    name: str = "configuration",
+    folder: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Configuration:
+    """Read a configuration from memory; arguments and errors as of ``load``.
+
+    Args:
+        content: The text.
+        specs: Connection spec id to what the destination is.
+        name: Names the text in mistakes; one that ends in ``.json`` is read as JSON only.
+        folder: What paths of ``${file:PATH}`` are relative to; None for the current folder.
+        environ: Variables for ``${env:NAME}``.
+    """
+    document = Document(
+        content,
+        name=name,
+        folder=folder or Path(),
+        environ=settings.environment() if environ is None else environ,
+    )
+    report = document.report
+    if report.mistakes and document.root is None:
+        raise ConfigurationError(mistakes=document.mistakes())
+    if not isinstance(document.root, Mapping):
+        report.mistake(name, "is empty" if document.root is None else "must be an object", ", ".join(ROOT_KEYS))
+        raise ConfigurationError(mistakes=document.mistakes())
+    configuration = _Reader(report, document.root, specs).read(name)
+    if report.mistakes:
+        raise ConfigurationError(mistakes=document.mistakes())
+    return configuration
+
+
+class _Reader:
+    """Reads one document's sections in the order in which they refer to one another."""
+
+    def __init__(self, report: Report, root: Mapping[str, Any], specs: Mapping[str, Spec]) -> None:
+        self._report = report
+        self._root = root
+        self._specs = specs
+        self._segments: dict[str, _flow.Segment] = {}
+        self._connections: dict[str, Target] = {}
+        self._targets: dict[str, Target] = {}
+
+    def read(self, name: str) -> Configuration:
+        report, root = self._report, self._root
+        report.members(root, "", ROOT_KEYS, ("sourceConnections",))
+        if "flows" not in root:
+            # A file that was cut off while it was written must not pass for one without flows.
+            report.mistake(name, "has no flows", "flows: [] for none")
+        for each, at in self._entities("segments"):
+            self._segment(each, at)
+        for each, at in self._entities("connections"):
+            self._connection(each, at)
+        for each, at in self._entities("targetConnections"):
+            self._target(each, at)
+        flows: list[_flow.CompiledFlow] = []
+        targets: dict[str, Target] = {}
+        for each, at in self._entities("flows"):
+            target = self._flow_target(each, at)
+            compiled = _compile.compile_flow(
+                each,
+                segments=self._segments if root.get("segments") is not None else None,
+                params=target.params if target else {},
+                spec_id=target.spec_id if target else "",
+                place=at,
+            )
+            report.mistakes += compiled.mistakes
+            report.warnings += compiled.warnings
+            if compiled.flow and target:
+                flows.append(compiled.flow)
+                targets[compiled.flow.id] = target
+        snapshot = _flow.snapshot(flows, **self._settings())
+        return Configuration(snapshot, targets, report.warnings, _flow.canonical(snapshot))
+
+    def _entities(self, section: str) -> list[tuple[Mapping[str, Any], str]]:
+        """Each object of a section with its place; ids are held to be unique."""
+        report = self._report
+        found: list[tuple[Mapping[str, Any], str]] = []
+        seen: dict[str, str] = {}
+        value = self._root.get(section)
+        if value is not None and not isinstance(value, list):
+            report.mistake(section, "must be a list")
+            return []
+        for index, each in enumerate(value or []):
+            at = f"{section}[{index}]"
+            if not isinstance(each, Mapping):
+                report.mistake(at, "must be an object")
+                continue
+            if isinstance(each.get("id"), str):
+                report.unique(each["id"], seen, f"{at}.id")
+            found.append((each, at))
+        return found
+
+    def _settings(self) -> dict[str, Any]:
+        report, at = self._report, "settings"
+        given = report.members(self._root.get("settings"), at, SETTING_KEYS)
+        namespaces = []
+        for index, each in enumerate(report.elements(given, "unstitchableNamespaces", at)):
+            if isinstance(each, str) and each.strip():
+                namespaces.append(str(each).strip())
+            else:
+                report.mistake(f"{at}.unstitchableNamespaces[{index}]", f"{shown(each)} is not a namespace")
+        most = report.whole(given, "maxIdentities", at, least=1, most=MAX_IDENTITIES)
+        return {
+            "merge_by": report.choice(given, "mergeBy", at, ("arrival", "timestamp")),
+            "max_identities": 50 if most is None else most,
+            "unstitchable": namespaces,
+        }
+
+    def _segment(self, given: Mapping[str, Any], at: str) -> None:
+        report = self._report
+        report.members(given, at, _SEGMENT_KEYS, _SEGMENT_READ_ONLY)
+        segment_id = report.text(given, "id", at, required=True)
+        name = report.text(given, "name", at, required=True)
+        report.text(given, "description", at)
+        if given.get("expression") is not None:
+            report.warn(f"{at}.expression", "is not evaluated: updates state their memberships themselves")
+        segment = _flow.Segment(
+            id=segment_id,
+            name=name,
+            namespace=report.text(given, "namespace", at),
+            # A segment definition's own names for the same times.
+            created_at_ms=self._time(given, "createdAt" if "createdAt" in given else "creationTime", at),
+            updated_at_ms=self._time(given, "updatedAt" if "updatedAt" in given else "updateTime", at),
+        )
+        self._segments.setdefault(segment_id, segment)
+
+    def _time(self, given: Mapping[str, Any], key: str, at: str) -> int | None:
+        value = given.get(key)
+        if value is None:
+            return None
+        if isinstance(value, int) and not isinstance(value, bool) and _FIRST_MS <= value < _LAST_MS:
+            return value
+        self._report.mistake(f"{at}.{key}", f"{shown(value)} is not a time", "milliseconds since 1970: 1767225600000")
+        return None
+
+    def _connection(self, given: Mapping[str, Any], at: str) -> None:
+        report = self._report
+        report.members(given, at, _CONNECTION_KEYS, _CONNECTION_READ_ONLY)
+        connection_id = report.identifier(given, "id", at)
+        report.text(given, "name", at, required=True)
+        report.text(given, "description", at)
+        spec = self._spec(given, at)
+        auth_name, auth = self._auth(given.get("auth"), spec, f"{at}.auth") if spec else ("", {})
+        target = Target(spec.id if spec else "", auth, {}, auth_name)
+        self._connections.setdefault(connection_id, target)
+
+    def _spec(self, given: Mapping[str, Any], place: str) -> Spec | None:
+        report, at = self._report, f"{place}.connectionSpec"
+        allowed = ", ".join(f"{spec.id} ({spec.name})" for spec in self._specs.values())
+        if given.get("connectionSpec") is None:
+            report.mistake(at, "is missing", allowed)
+            return None
+        stated = report.members(given["connectionSpec"], at, ("id", "version"))
+        if not report.text(stated, "id", at, required=True):
+            return None
+        spec = self._specs.get(stated["id"])
+        if spec is None:
+            report.mistake(f"{at}.id", f"{shown(stated['id'])} is not a known connection spec", allowed)
+            return None
+        # An unquoted 1.0 in YAML is a number and means the same.
+        if str(stated.get("version", spec.version)) != spec.version:
+            report.mistake(f"{at}.version", f"{shown(stated['version'])} is not known", spec.version)
+        return spec
+
+    def _auth(self, value: Any, spec: Spec, at: str) -> tuple[str, dict[str, Any]]:
+        report = self._report
+        ways = {way.name: way for way in spec.auth}
+        if value is None and not any(parameter.required for way in spec.auth for parameter in way.parameters):
+            way = spec.auth[0] if spec.auth else AuthSpec("", "", ())
+            return way.name, parameters.read(report, None, way.parameters, f"{at}.params")
+        if value is None:
+            report.mistake(at, "is missing", "specName, params")
+            return "", {}
+        given = report.members(value, at, ("specName", "params"), ("authorizedDate",))
+        if not isinstance(value, Mapping):
+            return "", {}
+        name = report.text(given, "specName", at, required=True)
+        if name and name not in ways:
+            report.mistake(f"{at}.specName", f"{shown(given['specName'])} is not known", ", ".join(ways))
+        # With one way there is no doubt which parameters are meant, whatever the name.
+        way = ways.get(name) or (spec.auth[0] if len(spec.auth) == 1 else AuthSpec("", "", ()))
+        if name in ways or len(spec.auth) == 1:
+            return way.name, parameters.read(report, given.get("params"), way.parameters, f"{at}.params")
+        return "", {}
+
+    def _target(self, given: Mapping[str, Any], at: str) -> None:
+        report = self._report
+        report.members(given, at, _TARGET_KEYS, _CONNECTION_READ_ONLY)
+        target_id = report.identifier(given, "id", at)
+        report.text(given, "name", at, required=True)
+        report.text(given, "description", at)
+        data = report.members(given.get("data"), f"{at}.data", ("format",))
+        report.choice(data, "format", f"{at}.data", ("json",))
+        base = self._referred(given, "baseConnectionId", at, self._connections, "connections")
+        stated = self._spec(given, at) if given.get("connectionSpec") is not None else None
+        if stated and base and base.spec_id and stated.id != base.spec_id:
+            report.mistake(f"{at}.connectionSpec.id", "is not the base connection's", base.spec_id)
+        spec = stated or (self._specs.get(base.spec_id) if base else None)
+        params = self._params(given.get("params"), spec, base, f"{at}.params") if spec else {}
+        self._targets.setdefault(
+            target_id,
+            Target(spec.id if spec else "", base.auth if base else {}, params, base.auth_name if base else ""),
+        )
+
+    def _params(self, value: Any, spec: Spec, base: Target | None, at: str) -> dict[str, Any]:
+        """Parameters of the target; those of the base connection may be repeated, but not differ."""
+        own = {parameter.name for parameter in spec.target}
+        plain = {parameter.name for way in spec.auth for parameter in way.parameters if not parameter.secret}
+        params = parameters.read(self._report, value, spec.target, at, plain - own)
+        if isinstance(value, Mapping) and base is not None:
+            for name in sorted(plain & value.keys()):
+                if name in base.auth and value[name] != base.auth[name]:
+                    self._report.mistake(
+                        f"{at}.{name}", "differs from the base connection's, which counts", f"leave it out of {at}"
+                    )
+        return params
+
+    def _referred(
+        self, given: Mapping[str, Any], key: str, at: str, known: Mapping[str, Target], section: str
+    ) -> Target | None:
+        """What an id refers to, or None with the mistake noted."""
+        if not self._report.text(given, key, at, required=True):
+            return None
+        found = known.get(given[key])
+        if found is None:
+            ids = ", ".join(each for each in known if each)
+            self._report.mistake(f"{at}.{key}", f"{shown(given[key])} is not in {section}", ids)
+        return found
+
+    def _flow_target(self, given: Mapping[str, Any], place: str) -> Target | None:
+        report = self._report
+        report.elements(given, "sourceConnectionIds", place)
+        ids = report.elements(given, "targetConnectionIds", place, required=True)
+        if len(ids) != 1:
+            if isinstance(given.get("targetConnectionIds"), list):
+                report.mistake(f"{place}.targetConnectionIds", f"holds {len(ids)} ids", "exactly one")
+            return None
+        return self._referred(
+            {"[0]": ids[0]}, "[0]", f"{place}.targetConnectionIds", self._targets, "targetConnections"
+        )
