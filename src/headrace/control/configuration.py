@@ -225,7 +225,8 @@ class _Reader:
             created_at_ms=self._time(given, "createdAt" if "createdAt" in given else "creationTime", at),
             updated_at_ms=self._time(given, "updatedAt" if "updatedAt" in given else "updateTime", at),
         )
-        self._segments.setdefault(segment_id, segment)
+        if segment_id:
+            self._segments.setdefault(given["id"], segment)
 
     def _time(self, given: Mapping[str, Any], key: str, at: str) -> int | None:
         value = given.get(key)
@@ -245,7 +246,8 @@ class _Reader:
         spec = self._spec(given, at)
         auth_name, auth = self._auth(given.get("auth"), spec, f"{at}.auth") if spec else ("", {})
         target = Target(spec.id if spec else "", auth, {}, auth_name)
-        self._connections.setdefault(connection_id, target)
+        if connection_id:
+            self._connections.setdefault(given["id"], target)
 
     def _spec(self, given: Mapping[str, Any], place: str) -> Spec | None:
         report, at = self._report, f"{place}.connectionSpec"
@@ -300,10 +302,9 @@ class _Reader:
             report.mistake(f"{at}.connectionSpec.id", "is not the base connection's", base.spec_id)
         spec = stated or (self._specs.get(base.spec_id) if base else None)
         params = self._params(given.get("params"), spec, base, f"{at}.params") if spec else {}
-        self._targets.setdefault(
-            target_id,
-            Target(spec.id if spec else "", base.auth if base else {}, params, base.auth_name if base else ""),
-        )
+        if target_id:
+            auth, auth_name = (base.auth, base.auth_name) if base else ({}, "")
+            self._targets.setdefault(given["id"], Target(spec.id if spec else "", auth, params, auth_name))
 
     def _params(self, value: Any, spec: Spec, base: Target | None, at: str) -> dict[str, Any]:
         """Parameters of the target; those of the base connection may be repeated, but not differ."""
@@ -324,10 +325,12 @@ class _Reader:
         """What an id refers to, or None with the mistake noted."""
         if not self._report.text(given, key, at, required=True):
             return None
-        found = known.get(given[key])
+        return self._found(given[key], f"{at}.{key}", known, section)
+
+    def _found(self, value: Any, at: str, known: Mapping[str, Target], section: str) -> Target | None:
+        found = known.get(value) if isinstance(value, str) else None
         if found is None:
-            ids = ", ".join(each for each in known if each)
-            self._report.mistake(f"{at}.{key}", f"{shown(given[key])} is not in {section}", ids)
+            self._report.mistake(at, f"{shown(value)} is not in {section}", ", ".join(map(shown, known)))
         return found
 
     def _flow_target(self, given: Mapping[str, Any], place: str) -> Target | None:
@@ -338,6 +341,4 @@ class _Reader:
             if isinstance(given.get("targetConnectionIds"), list):
                 report.mistake(f"{place}.targetConnectionIds", f"holds {len(ids)} ids", "exactly one")
             return None
-        return self._referred(
-            {"[0]": ids[0]}, "[0]", f"{place}.targetConnectionIds", self._targets, "targetConnections"
-        )
+        return self._found(ids[0], f"{place}.targetConnectionIds[0]", self._targets, "targetConnections")
