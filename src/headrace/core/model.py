@@ -1,4 +1,4 @@
-"""The core's values: what goes in, what is kept, what comes out. All frozen by convention: nothing is changed in place.
+"""The core's values: what goes in, what is kept, what comes out. Nothing is changed in place.
 
 Envelopes and exports are what lies on disk, so their field order is the format (``FORMAT``): a new
 field is appended with a default, and none is ever moved or removed.
@@ -48,13 +48,17 @@ class FlowMark(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
     Attributes:
         seq: Exports of this flow about this profile so far.
-        ordinal: Ordinal of the last one in the outbox.
+        ordinal: Ordinal of the last one in the outbox; 0 when there is none.
         bucket: Bucket it lies in.
+        after: (bucket, ordinal) of exports about absorbed profiles that the next export must wait for.
+        absorbed: Ids of the profiles absorbed since the last export.
     """
 
     seq: int
     ordinal: int
     bucket: int
+    after: list[tuple[int, int]] = []
+    absorbed: list[str] = []
 
 
 class Envelope(msgspec.Struct, array_like=True):
@@ -64,11 +68,12 @@ class Envelope(msgspec.Struct, array_like=True):
         format: Version of this encoding.
         profile_id: 32 hexadecimal digits, opaque.
         epoch: Ordinal of the input that created the profile.
-        version: Grows by one per applied input that changed something or made an export.
+        version: Grows by one per applied input that changed something or made an export, so that no two
+            exports of one flow share an id.
         identities: Namespace to ids, ids sorted.
         attributes: Everything of the XDM record but identities and memberships.
-        stamps: For each top-level attribute the ordinal (or, with mergeBy timestamp, the
-            epoch milliseconds) of its last write.
+        stamps: For each top-level attribute the ordinal of the input that gave it its value (with
+            mergeBy timestamp: that input's own time, epoch milliseconds).
         memberships: Namespace to audience id to membership.
         marks: Flow id to what it last exported.
         ordinal: Ordinal of the last input that changed something.

@@ -26,6 +26,7 @@ import msgspec
 from headrace.clock import Clock
 from headrace.core.model import Export
 from headrace.destinations.base import Outcome, Verdict, Writer
+from headrace.errors import BugError
 
 _FIRST_WAIT_S: Final = 0.05
 _MOST_WAIT_S: Final = 20.0
@@ -157,6 +158,8 @@ class Dispatcher:
         self._count = 0
         self._halts = 0
         self._probe_at = 0.0
+        self._closing = False
+        self._failure: BaseException | None = None
         self.halt: Halt | None = None
         self.counts = Counts()
         self.bytes = 0
@@ -219,6 +222,8 @@ class Dispatcher:
         """Send until cancelled; then requests under way are given up (their fate is unknown)."""
         try:
             while True:
+                if self._failure is not None:
+                    raise BugError(problem=f"a writer raised {self._failure!r}, which W1 forbids")
                 wait = self._pump()
                 self._wake.clear()
                 if wait is None:
@@ -229,6 +234,16 @@ class Dispatcher:
             for task in self._flying:
                 task.cancel()
             await asyncio.gather(*self._flying, return_exceptions=True)
+
+    async def finish(self, grace_s: float) -> None:
+        """Start nothing more, and give requests under way *grace_s* seconds to be answered."""
+        self._closing = True
+        if self._flying and grace_s > 0:
+            timer = asyncio.ensure_future(self._clock.sleep(grace_s))
+            landing = asyncio.ensure_future(asyncio.wait(set(self._flying)))
+            await asyncio.wait((timer, landing), return_when=asyncio.FIRST_COMPLETED)
+            timer.cancel()
+            landing.cancel()
 
     async def _nap(self, seconds: float) -> None:
         """Until something happens, at most so long."""
@@ -242,6 +257,8 @@ class Dispatcher:
 
     def _pump(self) -> float | None:
         """Start every request that can start; the seconds until the next one might, None for "when woken"."""
+        if self._closing:
+            return None
         now = self._clock.monotonic_s()
         later = self._later
         while later and later[0][0] <= now:
@@ -308,9 +325,7 @@ class Dispatcher:
         self._flying.discard(task)
         self._wake.set()
         if not task.cancelled() and (error := task.exception()) is not None:
-            asyncio.get_running_loop().call_exception_handler(
-                {"message": "a writer raised, which W1 forbids", "exception": error, "task": task}
-            )
+            self._failure = error
 
     def _without_oversize(self, batch: list[Pending]) -> list[Pending]:
         limits = self._writer.limits

@@ -1,0 +1,95 @@
+"""Find the profile that an update is about, and the profiles that it joins.
+
+Holds always (tests/core/test_link.py):
+    L1  Without guards, any order of the same links gives the same partition of identities.
+    L2  The surviving profile is the one created first.
+    L3  A refused stitch touches the primary identity's profile only, and moves no identity.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from headrace.core.model import Identity, Update
+
+
+class Row(NamedTuple):
+    """What the identity index holds: the profile, and its epoch."""
+
+    profile_id: str
+    epoch: int
+
+
+class Guards(NamedTuple):
+    """What may not be joined.
+
+    Attributes:
+        most: Identities a profile.
+        unstitchable: Lower-case namespaces that never join two profiles (shared devices).
+    """
+
+    most: int = 50
+    unstitchable: frozenset[str] = frozenset()
+
+
+class Link(NamedTuple):
+    """The answer.
+
+    Attributes:
+        profile_id: The profile, or "" when it is to be made.
+        absorbed: Profiles joined into it, oldest first.
+        identities: Identities of the update that belong to it.
+        refused: A guard kept identities apart.
+    """
+
+    profile_id: str
+    absorbed: tuple[str, ...]
+    identities: list[Identity]
+    refused: bool = False
+
+
+def name(key: bytes, identity: Identity, taken: int = 0) -> str:
+    """A profile's id: keyed, so that nobody without the installation key can go back to the identity.
+
+    Args:
+        key: Installation key, 32 bytes.
+        identity: The identity that names the profile.
+        taken: The epoch, where a live profile of another origin already has the plain name.
+    """
+    text = f"{identity.namespace}\0{identity.id}" + (f"\0{taken}" if taken else "")
+    return hmac.digest(key, text.encode(), "sha256")[:16].hex()
+
+
+def link(update: Update, rows: Mapping[Identity, Row | None], count: Callable[[str], int], guards: Guards) -> Link:
+    """Decide which profile an update belongs to.
+
+    Args:
+        update: With n >= 1 identities.
+        rows: What the identity index holds for each of them.
+        count: Profile id to its number of identities.
+        guards: What may not be joined.
+    """
+    identities = update.identities
+    if len(identities) == 1:
+        row = rows[identities[0]]
+        return Link(row.profile_id if row else "", (), identities)
+    stitching = identities
+    if guards.unstitchable:
+        stitching = [i for i in identities if i.namespace not in guards.unstitchable] or [update.primary]
+    owners = sorted({(row.epoch, row.profile_id) for i in stitching if (row := rows[i])})
+    survivor = owners[0][1] if owners else ""
+    ours = [i for i in identities if i in stitching or (row := rows[i]) is None or row.profile_id == survivor]
+    kept_apart = len(ours) != len(identities)
+    fresh = sum(rows[i] is None for i in ours)
+    if (fresh or len(owners) > 1) and fresh + sum(count(pid) for _, pid in owners) > guards.most:
+        row = rows[update.primary]
+        return Link(row.profile_id if row else "", (), [update.primary], refused=True)
+    return Link(survivor, tuple(pid for _, pid in owners[1:]), ours, kept_apart)
+
+
+def digest(*parts: str) -> str:
+    """32 hexadecimal digits over the parts; the ids of exports."""
+    return hashlib.blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()

@@ -1,0 +1,119 @@
+"""Render the message of spec 1.2: mapped attributes at the root, ``segmentMembership``, ``identityMap``.
+
+Compact JSON, UTF-8. Attributes keep the mapping's order; memberships and identities are sorted by
+(namespace, id), so that the same profile always gives the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from headrace.core.flow import CompiledFlow, MappedSegment
+from headrace.core.model import Cause, Membership
+from headrace.core.paths import project
+from headrace.core.times import on_wire
+
+_encode: Final = msgspec.json.Encoder().encode
+_encode_sorted: Final = msgspec.json.Encoder(order="deterministic").encode
+
+Memberships = Mapping[str, Mapping[str, Membership]]
+Mapped = Mapping[str, Mapping[str, MappedSegment]]
+
+
+def identity_part(identities: Mapping[str, list[str]]) -> bytes:
+    """``identityMap``: lower-case namespaces, each item carrying only its id."""
+    return _encode_sorted({namespace: [{"id": i} for i in ids] for namespace, ids in identities.items()})
+
+
+def plain_membership_part(memberships: Memberships) -> bytes:
+    """``segmentMembership`` of all audiences, current statuses, no extras: the common case, shared by flows."""
+    return _encode_sorted(
+        {
+            namespace: {
+                segment_id: {
+                    "lastQualificationTime": on_wire(m.since),
+                    "status": "realized" if m.member else "exited",
+                }
+                for segment_id, m in segments.items()
+            }
+            for namespace, segments in memberships.items()
+        }
+    )
+
+
+def membership_part(
+    flow: CompiledFlow, mapped: Mapped, memberships: Memberships, entered: Collection[tuple[str, str]]
+) -> bytes:
+    """``segmentMembership`` with the flow's scope, statuses, names and timestamps.
+
+    Args:
+        flow: Whose settings apply.
+        mapped: Its mapped audiences.
+        memberships: What the message may hold.
+        entered: (namespace, id) entered by this input: ``realized`` where statusModel seed says
+            ``existing`` of the others.
+    """
+    seed = flow.status_model == "seed"
+    part: dict[str, dict[str, dict[str, Any]]] = {}
+    for namespace, segments in memberships.items():
+        of_flow = mapped.get(namespace, {})
+        for segment_id, m in segments.items():
+            segment = of_flow.get(segment_id)
+            if segment is None and flow.membership_scope == "mapped":
+                continue
+            status = "realized" if m.member else "exited"
+            if seed and m.member and (namespace, segment_id) not in entered:
+                status = "existing"
+            entry: dict[str, Any] = {"lastQualificationTime": on_wire(m.since), "status": status}
+            if segment is not None:
+                _add_extras(flow, segment, entry)
+            part.setdefault(namespace, {})[segment_id] = entry
+    return _encode_sorted(part)
+
+
+def _add_extras(flow: CompiledFlow, segment: MappedSegment, entry: dict[str, Any]) -> None:
+    """Names and timestamps, only for audiences mapped in the flow, as the newest page has it."""
+    if flow.include_names and segment.name:
+        entry["name"] = segment.name
+    if flow.include_timestamps:
+        times = {
+            "createdAt": segment.created_at_ms,
+            "updatedAt": segment.updated_at_ms,
+            "mappingCreatedAt": segment.mapping_created_ms,
+            "mappingUpdatedAt": segment.mapping_updated_ms,
+        }
+        entry |= {key: value for key, value in times.items() if value is not None}
+
+
+def metadata_part(*, export_id: str, seq: int, version: int, epoch: int, config: str, cause: Cause) -> bytes:
+    """The ``_headrace`` block: what a consumer needs to drop repeats, see gaps, and tell why."""
+    return _encode(
+        {
+            "exportId": export_id,
+            "seq": seq,
+            "profileVersion": version,
+            "epoch": epoch,
+            "absorbed": cause.absorbed,
+            "cause": {
+                "kind": cause.kind,
+                "triggers": cause.triggers,
+                "paths": cause.paths,
+                "joined": cause.joined,
+                "left": cause.left,
+            },
+            "configuration": config,
+        }
+    )
+
+
+def assemble(
+    flow: CompiledFlow, attributes: dict[str, Any], membership: bytes, identity: bytes, block: bytes | None
+) -> bytes:
+    """Join the parts into one message."""
+    chosen = project(flow.tree, attributes)
+    head = _encode(chosen)[:-1] + b"," if chosen else b"{"
+    tail = b"}" if block is None else b',"_headrace":' + block + b"}"
+    return b"".join((head, b'"segmentMembership":', membership, b',"identityMap":', identity, tail))

@@ -1,0 +1,152 @@
+"""Decode a raw update: a bare XDM record in AEP JSON, or the collection's envelope around one.
+
+Duplicate keys: the last wins. Numbers: integers of 64 bits pass exactly, decimals as the nearest IEEE 754
+double in its shortest form (``1.10`` leaves as ``1.1``, ``1E2`` as ``100.0``).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, NoReturn
+
+import msgspec
+
+from headrace.core.model import (
+    MAX_DEPTH,
+    MAX_IDENTITY_CHARS,
+    MAX_UPDATE_BYTES,
+    Identity,
+    MembershipChange,
+    Update,
+)
+from headrace.core.times import canonical, to_ms
+from headrace.errors import UpdateRefusedError
+
+_decode: Final = msgspec.json.Decoder().decode
+_MEMBER: Final = {"realized": True, "existing": True, "exited": False}
+
+
+def _refuse(reason: str, place: str, problem: str) -> NoReturn:
+    raise UpdateRefusedError(reason=reason, place=place, problem=problem)
+
+
+def parse_update(body: bytes, *, stamped: bool = False) -> Update:
+    """Decode and check one update.
+
+    Args:
+        body: One JSON text in UTF-8.
+        stamped: Also read the update's own time (the envelope's ``header.createdAt``).
+
+    Raises:
+        UpdateRefusedError: With the reason's code, the place and the problem; never with values.
+    """
+    record, created = _record(body)
+    memberships = record.pop("segmentMembership", None)
+    update_id = record.pop("_id", None)
+    if update_id is not None and (type(update_id) is not str or not 0 < len(update_id) <= MAX_IDENTITY_CHARS):
+        _refuse("bad-update-id", "_id", "is not a string of 1 to 1,024 characters")
+    identities, primary = _identities(record.pop("identityMap", None))
+    return Update(
+        identities,
+        primary,
+        _memberships(memberships) if memberships else [],
+        record,
+        update_id,
+        to_ms(canonical(created, "header.createdAt")) if stamped and created is not None else None,
+    )
+
+
+def _record(body: bytes) -> tuple[dict[str, Any], Any]:
+    """The XDM record of an update, and its envelope's createdAt."""
+    if len(body) > MAX_UPDATE_BYTES:
+        _refuse("too-large", "", f"the update has {len(body)} bytes, more than {MAX_UPDATE_BYTES}")
+    try:
+        decoded = _decode(body)
+    except RecursionError:
+        _refuse("too-deep", "", f"the update is nested deeper than {MAX_DEPTH} levels")
+    except msgspec.ValidationError:
+        _refuse("number-out-of-range", "", "a number does not fit a 64-bit float")
+    except UnicodeDecodeError as error:
+        _refuse("not-json", "", f"the update is not UTF-8 (byte {error.start})")
+    except msgspec.DecodeError as error:
+        _refuse("not-json", "", f"the update is not JSON: {error}")
+    if type(decoded) is not dict:
+        _refuse("not-an-object", "", "the update is not a JSON object")
+    # Counting brackets is a cheap upper bound of the depth; only a suspicious update is walked.
+    if body.count(b"{") + body.count(b"[") > MAX_DEPTH and _deeper(decoded, MAX_DEPTH):
+        _refuse("too-deep", "", f"the update is nested deeper than {MAX_DEPTH} levels")
+    envelope = decoded.get("body")
+    if type(envelope) is not dict or "xdmEntity" not in envelope:
+        return decoded, None
+    record = envelope["xdmEntity"]
+    if type(record) is not dict:
+        _refuse("not-an-object", "body.xdmEntity", "is not a JSON object")
+    header = decoded.get("header")
+    return record, header.get("createdAt") if type(header) is dict else None
+
+
+def _deeper(value: Any, levels: int) -> bool:
+    """True when *value* nests more than *levels* objects and arrays; without recursion."""
+    layer = [value]
+    for _ in range(levels):
+        layer = [
+            inner
+            for outer in layer
+            for inner in (outer.values() if type(outer) is dict else outer)
+            if type(inner) is dict or type(inner) is list
+        ]
+        if not layer:
+            return False
+    return True
+
+
+def _identities(found: Any) -> tuple[list[Identity], Identity]:
+    """Distinct identities in (namespace, id) order, and the one that names a new profile."""
+    if type(found) is not dict:
+        _refuse("no-identity", "identityMap", "is missing, or is not an object")
+    identities: list[Identity] = []
+    primary: Identity | None = None
+    for code, entries in found.items():
+        namespace = code.lower()
+        if type(entries) is not list or not 0 < len(namespace) <= MAX_IDENTITY_CHARS or "\0" in namespace:
+            _refuse("bad-identity", "identityMap", "a namespace is empty or does not hold an array")
+        for entry in entries:
+            key = entry.get("id") if type(entry) is dict else None
+            if type(key) is not str or not 0 < len(key) <= MAX_IDENTITY_CHARS:
+                _refuse("bad-identity", "identityMap", "an identity's id is not a string of 1 to 1,024 characters")
+            identity = Identity(namespace, key)
+            identities.append(identity)
+            if primary is None and entry.get("primary") is True:
+                primary = identity
+    if not identities:
+        _refuse("no-identity", "identityMap", "holds no identity")
+    if len(identities) > 1:
+        identities = sorted(set(identities))
+    return identities, primary or identities[0]
+
+
+def _memberships(found: Any) -> list[MembershipChange]:
+    if type(found) is not dict:
+        _refuse("bad-membership", "segmentMembership", "is not an object")
+    changes: list[MembershipChange] = []
+    for namespace, segments in found.items():
+        if type(segments) is not dict or not namespace:
+            _refuse("bad-membership", "segmentMembership", "a namespace is empty or does not hold an object")
+        for segment_id, stated in segments.items():
+            if type(stated) is not dict or not segment_id:
+                _refuse("bad-membership", f"segmentMembership.{namespace}", "a membership is not an object")
+            status = stated.get("status", "realized")
+            member = _MEMBER.get(status) if type(status) is str else None
+            if member is None:
+                _refuse(
+                    "bad-membership",
+                    f"segmentMembership.{namespace}.{segment_id}.status",
+                    "is not one of realized, existing, exited",
+                )
+            since = stated.get("lastQualificationTime", stated.get("timestamp"))
+            until = stated.get("validUntil")
+            if since is not None:
+                since = canonical(since, f"segmentMembership.{namespace}.{segment_id}.lastQualificationTime")
+            if until is not None:
+                until = canonical(until, f"segmentMembership.{namespace}.{segment_id}.validUntil")
+            changes.append(MembershipChange(namespace, segment_id, member, since, until))
+    return changes

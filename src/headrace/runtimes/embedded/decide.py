@@ -1,0 +1,391 @@
+"""Decide one batch: decode, find the profiles, step each input, and say what must be written.
+
+Reads the state, writes nothing to it: everything goes into the batch that the caller commits. What later
+inputs of the same batch must see is kept in two small caches, which also spare hot profiles the reading.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Final, Generic, TypeVar
+
+import msgspec
+
+from headrace.core.envelope import decode, encode
+from headrace.core.flow import Snapshot
+from headrace.core.link import Guards, Link, Row, link, name
+from headrace.core.model import Backfill, Delete, Envelope, Export, Identity, Replay, Tick, Update
+from headrace.core.step import Step, step
+from headrace.core.update import parse_update
+from headrace.errors import UpdateRefusedError
+from headrace.sources.base import Batch as SourceBatch
+from headrace.sources.base import Refused
+from headrace.state import records
+from headrace.state.base import Batch, State
+from headrace.state.keys import Keys
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+Command = Tick | Backfill | Delete | Replay
+
+_KINDS: Final = {
+    Tick: records.TICK,
+    Backfill: records.BACKFILL,
+    Delete: records.DELETE,
+    Replay: records.REPLAY,
+}
+
+
+class _Recent(Generic[K, V]):
+    """A bounded cache in two generations: what was not used during the last one is dropped.
+
+    Turned over between batches only, so that nothing a batch has changed can fall out before it is stored.
+    """
+
+    __slots__ = ("_most", "_old", "young")
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self.young: dict[K, V] = {}
+        self._old: dict[K, V] = {}
+
+    def get(self, key: K) -> V | None:
+        found = self.young.get(key)
+        if found is None:
+            found = self._old.get(key)
+            if found is not None:
+                self.young[key] = found
+        return found
+
+    def drop(self, key: K) -> None:
+        self.young.pop(key, None)
+        self._old.pop(key, None)
+
+    def turn(self) -> None:
+        if len(self.young) > self._most:
+            self._old = self.young
+            self.young = {}
+
+
+class Decision:
+    """What a batch of inputs comes to.
+
+    Attributes:
+        journal: The inputs, ready to store; None when none was journaled.
+        exports: Per flow (index) its new exports as (bucket, export).
+        refused: Per source batch the updates that were refused.
+        last: Ordinal of the last input.
+    """
+
+    __slots__ = ("exports", "journal", "last", "refused")
+
+    def __init__(self, flows: int, batches: int) -> None:
+        self.journal: records.JournalBlock | None = None
+        self.exports: list[list[tuple[int, Export]]] = [[] for _ in range(flows)]
+        self.refused: list[list[Refused]] = [[] for _ in range(batches)]
+        self.last = 0
+
+
+class Decider:
+    """Decides batches against one state.
+
+    Args:
+        state: Where profiles and identities lie.
+        keys: Of the sandbox.
+        snapshot: The configuration; may be replaced between batches.
+        installation_key: Names profiles.
+        dedup_window_ms: How long an update's id is remembered.
+        cached: Profiles kept decoded in memory.
+    """
+
+    def __init__(
+        self, state: State, keys: Keys, snapshot: Snapshot, installation_key: bytes, *, dedup_window_ms: int,
+        cached: int = 4096,
+    ) -> None:  # fmt: skip
+        self._state, self._keys = state, keys
+        self.snapshot = snapshot
+        self._installation_key = installation_key
+        self._window_ms = dedup_window_ms
+        self._rows: _Recent[Identity, Row] = _Recent(2 * cached)
+        self._profiles: _Recent[str, Envelope] = _Recent(cached)
+
+    def decide(
+        self, batches: Sequence[SourceBatch], commands: Sequence[Command], first: int, now_ms: int,
+        totals: records.Totals, batch: Batch,
+    ) -> Decision:  # fmt: skip
+        """Decide inputs in order: the batches', then the commands.
+
+        Args:
+            batches: Raw updates.
+            commands: Other inputs.
+            first: Ordinal of the first input.
+            now_ms: Time of the batch.
+            totals: Counted into.
+            batch: Profiles, identities and update ids are put into it.
+        """
+        return _Deciding(self, batches, commands, first, now_ms, totals, batch).run()
+
+    # Shared with the batch under way.
+
+    def read(self, keys: list[bytes]) -> list[bytes | None]:
+        """Values of keys."""
+        return self._state.get_many(keys)
+
+
+class _Deciding:
+    """One batch under way."""
+
+    def __init__(
+        self, decider: Decider, batches: Sequence[SourceBatch], commands: Sequence[Command], first: int,
+        now_ms: int, totals: records.Totals, batch: Batch,
+    ) -> None:  # fmt: skip
+        self._d = decider
+        self._snapshot = decider.snapshot
+        self._keys = decider._keys
+        self._rows, self._profiles = decider._rows, decider._profiles
+        self._batches, self._commands = batches, commands
+        self._ordinal, self._now_ms = first, now_ms
+        self._first = first
+        self._totals, self._batch = totals, batch
+        self._guards = Guards(self._snapshot.max_identities, self._snapshot.unstitchable)
+        self._dirty: dict[str, bytes | None] = {}
+        self._index: dict[Identity, Row | None] = {}
+        self._kinds = bytearray()
+        self._bodies: list[bytes] = []
+        self._sources = bytearray()
+        self._out = Decision(len(self._snapshot.flows), len(batches))
+        self._flow_totals = [totals.flows.setdefault(f.id, records.FlowTotals()) for f in self._snapshot.flows]
+        self._seen: dict[bytes, bool] = {}
+        self._new_ids: list[bytes] = []
+
+    def run(self) -> Decision:
+        self._rows.turn()
+        self._profiles.turn()
+        parsed = [self._parse(number, batch) for number, batch in enumerate(self._batches)]
+        self._prefetch([update for batch in parsed for update, _ in batch if update is not None])
+        names: list[str] = []
+        for number, batch in enumerate(self._batches):
+            if batch.source not in names:
+                names.append(batch.source)
+            source = names.index(batch.source)
+            for index, (update, seen) in enumerate(parsed[number]):
+                if update is not None:
+                    self._apply_update(number, index, update, seen, batch.bodies[index], source)
+        for command in self._commands:
+            self._apply_command(command)
+        self._write(names)
+        return self._out
+
+    # -- reading ----------------------------------------------------------------------------------
+
+    def _parse(self, number: int, batch: SourceBatch) -> list[tuple[Update | None, bytes | None]]:
+        """Decode a source's batch: each update with the digest of its id; None where it is refused."""
+        stamped = self._snapshot.merge_by == "timestamp"
+        ids = batch.ids
+        parsed: list[tuple[Update | None, bytes | None]] = []
+        refused_before = {r.index: r for r in batch.refused} if batch.refused else None
+        self._totals.received += len(batch.bodies)
+        for index, body in enumerate(batch.bodies):
+            if refused_before and index in refused_before:
+                self._refuse(number, refused_before[index])
+                parsed.append((None, None))
+                continue
+            try:
+                update = parse_update(body, stamped=stamped)
+            except UpdateRefusedError as error:
+                self._refuse(number, Refused(index, error.reason, str(error)))
+                parsed.append((None, None))
+                continue
+            update_id = (ids[index] if ids is not None else None) or update.update_id
+            digest = None
+            if update_id is not None:
+                digest = hashlib.blake2b(update_id.encode(), digest_size=16).digest()
+                self._seen[digest] = False
+            parsed.append((update, digest))
+        return parsed
+
+    def _refuse(self, number: int, refused: Refused) -> None:
+        self._out.refused[number].append(refused)
+        counts = self._totals.refused
+        counts[refused.reason] = counts.get(refused.reason, 0) + 1
+
+    def _prefetch(self, updates: Sequence[Update]) -> None:
+        """One read for identities and update ids, one for profiles."""
+        rows = self._rows
+        wanted = list({i for u in updates for i in u.identities if rows.get(i) is None})
+        digests = list(self._seen)
+        key = self._keys.identity
+        stored = self._d.read([*(key(*i) for i in wanted), *(self._keys.update_id(d) for d in digests)])
+        for identity, value in zip(wanted, stored, strict=False):
+            if value is not None:
+                row = records.decode_index_row(value)
+                rows.young[identity] = Row(row.profile_id, row.epoch)
+        for digest, value in zip(digests, stored[len(wanted) :], strict=True):
+            self._seen[digest] = value is not None and int.from_bytes(value, "big") > self._now_ms
+        self._prefetch_profiles(updates)
+
+    def _prefetch_profiles(self, updates: Sequence[Update]) -> None:
+        rows, profiles = self._rows.young, self._profiles
+        ids = {command.profile_id for command in self._commands}
+        for update in updates:
+            known = False
+            for identity in update.identities:
+                row = rows.get(identity)
+                if row is not None:
+                    ids.add(row.profile_id)
+                    known = True
+            if not known:
+                ids.add(name(self._d._installation_key, update.primary))
+        wanted = [profile_id for profile_id in ids if profiles.get(profile_id) is None]
+        stored = self._d.read([self._keys.profile(profile_id) for profile_id in wanted])
+        young = profiles.young
+        for profile_id, value in zip(wanted, stored, strict=True):
+            if value is not None:
+                young[profile_id] = decode(value)
+
+    # -- deciding ---------------------------------------------------------------------------------
+
+    def _count(self, profile_id: str) -> int:
+        profile = self._profiles.young.get(profile_id)
+        return sum(map(len, profile.identities.values())) if profile else 0
+
+    def _apply_update(
+        self, number: int, index: int, update: Update, digest: bytes | None, body: bytes, source: int
+    ) -> None:  # fmt: skip
+        if digest is not None:
+            if self._seen[digest]:
+                self._repeat(body, source)
+                return
+            self._seen[digest] = True
+            self._new_ids.append(digest)
+        rows = self._rows.young
+        found = link(update, {i: rows.get(i) for i in update.identities}, self._count, self._guards)
+        profiles = self._profiles.young
+        profile_id = found.profile_id or self._new_name(update)
+        envelope = profiles.get(profile_id) if found.profile_id else None
+        absorbed = [profiles[other] for other in found.absorbed]
+        done = step(
+            envelope, absorbed, update, found.identities, profile_id, self._ordinal, self._now_ms, self._snapshot
+        )
+        if found.refused:
+            done.notes["refused-stitch"] += 1
+        if done.changed:
+            assert done.envelope is not None
+            try:
+                encoded = encode(done.envelope)
+            except UpdateRefusedError as error:
+                self._refuse(number, Refused(index, error.reason, str(error)))
+                if digest is not None:
+                    self._seen[digest] = False
+                    self._new_ids.remove(digest)
+                return
+            self._dirty[profile_id] = encoded
+            profiles[profile_id] = done.envelope
+            self._relink(done.envelope, absorbed, found)
+            if envelope is None:
+                self._totals.profiles += 1
+        self._journal(records.UPDATE, body, source)
+        self._count_step(done)
+
+    def _new_name(self, update: Update) -> str:
+        profile_id = name(self._d._installation_key, update.primary)
+        if profile_id in self._profiles.young:
+            return name(self._d._installation_key, update.primary, self._ordinal)
+        return profile_id
+
+    def _relink(self, envelope: Envelope, absorbed: Sequence[Envelope], found: Link) -> None:
+        """Point identities at their profile: new ones, and all of absorbed profiles."""
+        rows = self._rows.young
+        row = Row(envelope.profile_id, envelope.epoch)
+        for identity in found.identities:
+            if rows.get(identity) != row:
+                rows[identity] = row
+                self._index[identity] = row
+        for other in absorbed:
+            for namespace, ids in other.identities.items():
+                for key in ids:
+                    identity = Identity(namespace, key)
+                    rows[identity] = row
+                    self._index[identity] = row
+            self._forget(other.profile_id)
+            self._totals.joined += 1
+
+    def _forget(self, profile_id: str) -> None:
+        self._dirty[profile_id] = None
+        self._profiles.drop(profile_id)
+        self._totals.profiles -= 1
+
+    def _repeat(self, body: bytes, source: int) -> None:
+        self._totals.repeats += 1
+        self._journal(records.REPEAT, body, source)
+
+    def _apply_command(self, command: Command) -> None:
+        self._totals.received += 1
+        envelope = self._profiles.young.get(command.profile_id)
+        done = step(envelope, (), command, (), command.profile_id, self._ordinal, self._now_ms, self._snapshot)
+        if done.changed and done.envelope is not None:
+            self._dirty[command.profile_id] = encode(done.envelope)
+            self._profiles.young[command.profile_id] = done.envelope
+        elif envelope is not None and done.envelope is None:
+            for namespace, ids in envelope.identities.items():
+                for key in ids:
+                    identity = Identity(namespace, key)
+                    self._rows.drop(identity)
+                    self._index[identity] = None
+            self._forget(command.profile_id)
+        self._journal(_KINDS[type(command)], msgspec.msgpack.encode(command), 255)
+        self._count_step(done)
+
+    def _journal(self, kind: int, body: bytes, source: int) -> None:
+        self._kinds.append(kind)
+        self._bodies.append(body)
+        self._sources.append(source)
+        self._ordinal += 1
+
+    def _count_step(self, done: Step) -> None:
+        totals = self._totals
+        totals.accepted += 1
+        for counted, reason in zip(self._flow_totals, done.held, strict=True):
+            counted.accepted += 1
+            if reason:
+                held = counted.held
+                held[reason] = held.get(reason, 0) + 1
+        for index, bucket, export in done.exports:
+            counted = self._flow_totals[index]
+            counted.exported += 1
+            counted.bytes += len(export.data)
+            triggers = counted.triggers
+            for trigger in export.cause.triggers or (export.cause.kind,):
+                triggers[trigger] = triggers.get(trigger, 0) + 1
+            self._out.exports[index].append((bucket, export))
+        if done.notes:
+            for code, n in done.notes.items():
+                totals.notes[code] = totals.notes.get(code, 0) + n
+
+    # -- writing ----------------------------------------------------------------------------------
+
+    def _write(self, names: list[str]) -> None:
+        batch, keys = self._batch, self._keys
+        for profile_id, encoded in self._dirty.items():
+            if encoded is None:
+                batch.delete(keys.profile(profile_id))
+            else:
+                batch.put(keys.profile(profile_id), encoded)
+        for identity, row in self._index.items():
+            if row is None:
+                batch.delete(keys.identity(*identity))
+            else:
+                batch.put(keys.identity(*identity), records.encode(row))
+        if self._new_ids:
+            expiry = self._now_ms + self._d._window_ms
+            for digest in self._new_ids:
+                batch.put(keys.update_id(digest), expiry.to_bytes(8, "big"))
+            batch.put(keys.numbered(b"X", expiry, 0, self._first), b"".join(self._new_ids))
+        if self._kinds:
+            self._out.journal = records.JournalBlock(
+                self._first, self._now_ms, self._snapshot.version, bytes(self._kinds), self._bodies,
+                bytes(self._sources), names,
+            )  # fmt: skip
+        self._out.last = self._ordinal - 1

@@ -1,0 +1,445 @@
+"""The embedded runtime: one writer loop between sources, core, state and flows.
+
+One round: take what the sources have, decide it, commit it with what was settled meanwhile, sync in a thread,
+then acknowledge and hand the exports to their flows. Only this loop writes to the state.
+
+Keeps U1-U5 of runtimes/base.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from headrace.clock import Clock
+from headrace.core.flow import Snapshot, canonical
+from headrace.destinations.base import Writer
+from headrace.destinations.dispatch import Pending
+from headrace.errors import BugError
+from headrace.runtimes.base import SETTLE_WAIT_S, FlowReport, Report
+from headrace.runtimes.embedded.decide import Command, Decider, Decision
+from headrace.runtimes.embedded.flow import RunningFlow
+from headrace.runtimes.embedded.outbox import Staged
+from headrace.runtimes.embedded.settle import store_refused, store_settled
+from headrace.sources.base import Batch as SourceBatch
+from headrace.sources.base import Source
+from headrace.state import records
+from headrace.state.base import Batch, State
+from headrace.state.keys import CONFIGURATION, JOURNAL, LEDGER, POSITION, TIMER, Keys
+
+_HOUSEKEEPING_S: Final = 60.0
+_SETTLED_AT_ONCE: Final = 2000
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """What an engine needs to know beside its parts.
+
+    Attributes:
+        batch_updates: Most updates decided at once.
+        flow_memory_bytes: Memory of one flow for exports on their way; the rest waits on disk.
+        linger_s: How long a request that is not full waits.
+        journal_ms: Age at which journal and ledger blocks are removed.
+        dedup_window_ms: How long an update's id is remembered.
+        drain_timeout_s: How long a stop waits for exports on their way.
+        cached_profiles: Profiles kept decoded.
+        sandbox: Prefix of all keys.
+    """
+
+    batch_updates: int = 1000
+    flow_memory_bytes: int = 64 << 20
+    linger_s: float = 0.02
+    journal_ms: int = 24 * 3_600_000
+    dedup_window_ms: int = 24 * 3_600_000
+    drain_timeout_s: float = 30.0
+    cached_profiles: int = 4096
+    sandbox: str = "prod"
+
+
+class Target(msgspec.Struct, frozen=True):
+    """A flow's writer, made when needed, and what identifies its parameters."""
+
+    identity: bytes
+    open: Callable[[], Writer]
+
+
+class Engine:
+    """See the module.
+
+    Args:
+        state: Where everything lies; the caller closes it.
+        snapshot: The configuration.
+        targets: Flow id to its target.
+        sources: Where updates come from.
+        clock: Time.
+        rng: Jitter of retries; decides nothing else.
+        installation_key: 32 bytes that name profiles.
+        options: See ``Options``.
+    """
+
+    def __init__(
+        self, *, state: State, snapshot: Snapshot, targets: Mapping[str, Target], sources: Sequence[Source],
+        clock: Clock, rng: random.Random, installation_key: bytes, options: Options | None = None,
+    ) -> None:  # fmt: skip
+        self.options = options or Options()
+        self._state = state
+        self._keys = Keys(self.options.sandbox)
+        self._clock = clock
+        self._rng = rng
+        self._snapshot = snapshot
+        self._targets = dict(targets)
+        self._sources = list(sources)
+        self._decider = Decider(
+            state, self._keys, snapshot, installation_key, dedup_window_ms=self.options.dedup_window_ms,
+            cached=self.options.cached_profiles,
+        )  # fmt: skip
+        stored_totals, stored_cursor = state.get_many([self._keys.totals, self._keys.cursor])
+        self.totals = records.decode_totals(stored_totals) if stored_totals else records.Totals()
+        self._cursor = records.decode_cursor(stored_cursor) if stored_cursor else records.Cursor()
+        self.flows: dict[str, RunningFlow] = {}
+        self._inputs: deque[SourceBatch] = deque()
+        self._queued = 0
+        self._commands: deque[Command] = deque()
+        self._settled: list[tuple[RunningFlow, Sequence[Pending]]] = []
+        self._settled_count = 0
+        self._settle_due = False
+        self._work = asyncio.Event()
+        self._space = asyncio.Event()
+        self._open_sources = 0
+        self._stopping = False
+        self._started = False
+        self._reconfigurations: deque[tuple[Snapshot, dict[str, Target], asyncio.Future[None]]] = deque()
+        self._swept_s = 0.0
+        self._failure: BaseException | None = None
+        self.latency_ms: dict[int, int] = {}
+        self.on_commit: list[Callable[[], None]] = []
+
+    # -- faces ------------------------------------------------------------------------------------
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The configuration in force."""
+        return self._snapshot
+
+    def submit(self, command: Command) -> None:
+        """Put an input beside the sources' (a backfill step, a deletion); decided in the next batch."""
+        self._commands.append(command)
+        self._work.set()
+
+    def stop(self) -> None:
+        """Stop reading, then drain; ``run`` returns when done. May be called from a signal handler."""
+        self._stopping = True
+        self._work.set()
+        self._space.set()
+
+    async def reconfigure(self, snapshot: Snapshot, targets: Mapping[str, Target]) -> None:
+        """Put another configuration in force between two batches; returns when it is.
+
+        A flow that is gone keeps its pending exports on disk until it comes back.
+        """
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._reconfigurations.append((snapshot, dict(targets), done))
+        self._work.set()
+        await done
+
+    def report(self, *, timed_out: bool = False) -> Report:
+        """How the flows stand now."""
+        flows = [
+            FlowReport(
+                flow.compiled.id, flow.compiled.name, self.totals.flows[flow.compiled.id].pending,
+                f"{flow.dispatcher.halt.code}: {flow.dispatcher.halt.detail}" if flow.dispatcher.halt else "",
+                flow.compiled.paused,
+            )
+            for flow in self.flows.values()
+        ]  # fmt: skip
+        return Report(all(not f.pending for f in flows), timed_out, flows)
+
+    @property
+    def ready(self) -> bool:
+        """True once the sources are read."""
+        return self._started and not self._stopping
+
+    # -- life -------------------------------------------------------------------------------------
+
+    async def run(self, *, until_drained: bool = False) -> Report:
+        """Work until stopped, or with *until_drained* until the sources have ended and everything is settled.
+
+        Returns:
+            How the flows stand. After a stop: drained as far as ``drain_timeout_s`` allowed.
+
+        Raises:
+            StorageError: The disk refused; nothing of that batch was acknowledged.
+            BugError: A part broke its contract.
+        """
+        self.store_configuration()
+        self._open_flows(self._snapshot, self._targets)
+        pulls: list[asyncio.Task[None]] = []
+        opened: list[Source] = []
+        try:
+            for source in self._sources:
+                stored = self._state.get_many([self._keys.named(POSITION, source.id)])[0]
+                await source.open(stored)
+                opened.append(source)
+            self._open_sources = len(self._sources)
+            pulls = [asyncio.create_task(self._pull(s), name=f"read {s.id}") for s in self._sources]
+            for task in pulls:
+                task.add_done_callback(self._watch)
+            self._started = True
+            await self._rounds(until_drained=until_drained)
+            return await self._finish(pulls)
+        finally:
+            for task in pulls:
+                task.cancel()
+            await asyncio.gather(*pulls, return_exceptions=True)
+            for source in opened:
+                await source.close()
+            for flow in self.flows.values():
+                await flow.close(0.0)
+            for _, _, done in self._reconfigurations:
+                done.cancel()
+
+    def _watch(self, task: asyncio.Task[None]) -> None:
+        """A part that dies takes the engine down: going on without it would hide it."""
+        if not task.cancelled() and (error := task.exception()) is not None and self._failure is None:
+            self._failure = error
+            self._work.set()
+
+    def _open_flows(self, snapshot: Snapshot, targets: Mapping[str, Target]) -> None:
+        for compiled in snapshot.flows:
+            if compiled.id in self.flows:
+                continue
+            target = targets[compiled.id]
+            flow = RunningFlow(
+                compiled, target.open(), target.identity, state=self._state, keys=self._keys, clock=self._clock,
+                rng=self._rng, budget_bytes=self.options.flow_memory_bytes, linger_s=self.options.linger_s,
+                settled=self._on_settled,
+            )  # fmt: skip
+            self.totals.flows.setdefault(compiled.id, records.FlowTotals())
+            self.flows[compiled.id] = flow
+            flow.open(self._cursor.ordinal - 1)
+            if flow.task is not None:
+                flow.task.add_done_callback(self._watch)
+
+    async def _pull(self, source: Source) -> None:
+        """Read one source, as long as there is room."""
+        most = self.options.batch_updates
+        try:
+            while not self._stopping:
+                while self._queued >= most and not self._stopping:
+                    self._space.clear()
+                    await self._space.wait()
+                batch = await source.read(most)
+                if batch is None:
+                    break
+                self._inputs.append(batch)
+                self._queued += len(batch.bodies)
+                self._work.set()
+        finally:
+            self._open_sources -= 1
+            self._work.set()
+
+    # -- the loop ---------------------------------------------------------------------------------
+
+    async def _rounds(self, *, until_drained: bool) -> None:
+        while True:
+            if self._failure is not None:
+                raise self._failure
+            if self._reconfigurations:
+                await self._put_in_force(*self._reconfigurations.popleft())
+                continue
+            if self._inputs or self._commands or self._settle_due or self._settled_count >= _SETTLED_AT_ONCE:
+                await self._round()
+                continue
+            if self._stopping or (until_drained and not self._open_sources and not self._settled and self._done()):
+                return
+            self._work.clear()
+            await self._work.wait()
+
+    def _done(self) -> bool:
+        return all(flow.idle or flow.stuck for flow in self.flows.values())
+
+    def _take(self) -> list[SourceBatch]:
+        taken: list[SourceBatch] = []
+        room = self.options.batch_updates
+        while self._inputs and (not taken or len(self._inputs[0].bodies) <= room):
+            batch = self._inputs.popleft()
+            taken.append(batch)
+            room -= len(batch.bodies)
+        self._queued -= sum(len(b.bodies) for b in taken)
+        self._space.set()
+        return taken
+
+    async def _round(self) -> None:
+        """Decide, commit, sync, acknowledge, hand over."""
+        batches = self._take()
+        commands = [self._commands.popleft() for _ in range(min(len(self._commands), self.options.batch_updates))]
+        settled, self._settled = self._settled, []
+        self._settled_count, self._settle_due = 0, False
+        now_ms = self._clock.now_ms()
+        write = self._state.batch()
+        decision: Decision | None = None
+        staged: list[tuple[RunningFlow, list[Staged]]] = []
+        if batches or commands:
+            decision, staged = self._stage_inputs(batches, commands, now_ms, write)
+        if settled:
+            store_settled(settled, now_ms, self._keys, self._cursor, self.totals, write)
+        write.put(self._keys.totals, records.encode(self.totals))
+        write.put(self._keys.cursor, records.encode(self._cursor))
+        self._state.commit(write)
+        if decision is not None:
+            await asyncio.get_running_loop().run_in_executor(None, self._state.sync)
+            for flow, blocks in staged:
+                flow.outbox.committed(blocks, decision.last)
+            for source, refused in zip(batches, decision.refused, strict=True):
+                source.acknowledge(refused)
+        for told in self.on_commit:
+            told()
+        self._sweep(now_ms)
+
+    def _stage_inputs(
+        self, batches: Sequence[SourceBatch], commands: Sequence[Command], now_ms: int, write: Batch
+    ) -> tuple[Decision, list[tuple[RunningFlow, list[Staged]]]]:
+        """Decide inputs, and put all that follows from them into the write."""
+        first = self._cursor.ordinal
+        decision = self._decider.decide(batches, commands, first, now_ms, self.totals, write)
+        if decision.journal is not None:
+            write.put(self._keys.numbered(JOURNAL, first), records.packed(decision.journal))
+        staged = []
+        for compiled, exports in zip(self._snapshot.flows, decision.exports, strict=True):
+            if exports:
+                flow = self.flows[compiled.id]
+                staged.append((flow, flow.outbox.stage(write, exports)))
+        self._cursor.ordinal = decision.last + 1
+        for source, refused in zip(batches, decision.refused, strict=True):
+            if refused and source.keep_refused:
+                store_refused(source, refused, now_ms, self._keys, self._cursor, self.totals, write)
+            if source.position is not None:
+                write.put(self._keys.named(POSITION, source.source), source.position)
+        return decision, staged
+
+    def _on_settled(self, flow: RunningFlow, done: Sequence[Pending]) -> None:
+        """Called by a dispatcher: note it for the next commit, and read on from disk."""
+        flow.outbox.touch(done)
+        flow.outbox.refill()
+        latency = self.latency_ms
+        now_ms = self._clock.now_ms()
+        for p in done:
+            took = now_ms - p.export.made_ms
+            latency[took] = latency.get(took, 0) + 1
+        if not self._settled:
+            self._schedule_settlement()
+        self._settled.append((flow, done))
+        self._settled_count += len(done)
+        if self._settled_count >= _SETTLED_AT_ONCE:
+            self._work.set()
+
+    def _schedule_settlement(self) -> None:
+        async def wait() -> None:
+            await self._clock.sleep(SETTLE_WAIT_S)
+            if self._settled:
+                self._settle_due = True
+                self._work.set()
+
+        self._settle_timer = asyncio.create_task(wait())
+
+    # -- changes and ends -------------------------------------------------------------------------
+
+    async def _put_in_force(self, snapshot: Snapshot, targets: dict[str, Target], done: asyncio.Future[None]) -> None:
+        for flow_id, flow in list(self.flows.items()):
+            new = snapshot.by_id.get(flow_id)
+            same = (
+                new is not None
+                and targets[flow_id].identity == flow.target
+                and (new.paused, new.ordering) == (flow.compiled.paused, flow.compiled.ordering)
+            )
+            if same and new is not None:
+                flow.compiled = new
+                continue
+            await flow.close(5.0)
+            while self._settled:
+                await self._round()
+            del self.flows[flow_id]
+        self._snapshot = self._decider.snapshot = snapshot
+        self._targets = targets
+        self.store_configuration()
+        self._open_flows(snapshot, targets)
+        if not done.done():
+            done.set_result(None)
+
+    def store_configuration(self) -> None:
+        """Keep the configuration in force beside the journal, so that it can be folded again."""
+        write = self._state.batch()
+        write.put(self._keys.named(CONFIGURATION, self._snapshot.version), canonical(self._snapshot))
+        self._state.commit(write)
+
+    async def _finish(self, pulls: Sequence[asyncio.Task[None]]) -> Report:
+        """Drain: what was read is decided, what is on its way gets its time, the rest stays on disk."""
+        self._stopping = True
+        self._space.set()
+        for source in self._sources:
+            await source.close()
+        await asyncio.gather(*pulls, return_exceptions=True)
+        deadline = self._clock.monotonic_s() + self.options.drain_timeout_s
+        while self._inputs or self._commands:
+            await self._round()
+        timed_out = False
+        while not self._done():
+            left = deadline - self._clock.monotonic_s()
+            if left <= 0:
+                timed_out = True
+                break
+            if self._failure is not None:
+                raise self._failure
+            if self._settled:
+                await self._round()
+            self._work.clear()
+            await self._wait(min(left, SETTLE_WAIT_S))
+        for flow in self.flows.values():
+            await flow.close(0.0 if timed_out else 5.0)
+        if self._settled:
+            await self._round()
+        await asyncio.get_running_loop().run_in_executor(None, self._state.sync)
+        return self.report(timed_out=timed_out)
+
+    async def _wait(self, seconds: float) -> None:
+        timer = asyncio.create_task(self._clock.sleep(seconds))
+        work = asyncio.create_task(self._work.wait())
+        await asyncio.wait((timer, work), return_when=asyncio.FIRST_COMPLETED)
+        timer.cancel()
+        work.cancel()
+
+    def _sweep(self, now_ms: int) -> None:
+        """Now and then remove what is too old: journal, ledger, update ids."""
+        now_s = self._clock.monotonic_s()
+        if now_s - self._swept_s < _HOUSEKEEPING_S:
+            return
+        self._swept_s = now_s
+        write = self._state.batch()
+        old_ms = now_ms - self.options.journal_ms
+        start, _ = self._keys.space(LEDGER)
+        write.delete_range(start, self._keys.numbered(LEDGER, max(old_ms, 0)))
+        cut = None
+        for key, value in self._state.scan(*self._keys.space(JOURNAL)):
+            if records.journal_block(value).now_ms >= old_ms:
+                break
+            cut = key
+        if cut is not None:
+            write.delete_range(self._keys.space(JOURNAL)[0], cut + b"\0")
+        for key, value in self._state.scan(self._keys.space(TIMER)[0], self._keys.numbered(TIMER, now_ms)):
+            for at in range(0, len(value), 16):
+                write.delete(self._keys.update_id(value[at : at + 16]))
+            write.delete(key)
+        self._state.commit(write)
+
+    def check(self) -> None:
+        """Raise ``BugError`` when the totals do not add up (I8)."""
+        t = self.totals
+        if t.received != t.accepted + t.repeats + sum(t.refused.values()):
+            raise BugError(problem=f"received {t.received} is not accepted, repeated and refused together")
+        for flow_id, f in t.flows.items():
+            if f.accepted != f.exported + sum(f.held.values()) or f.pending < 0:
+                raise BugError(problem=f"the totals of flow {flow_id} do not add up")

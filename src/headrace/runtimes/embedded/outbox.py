@@ -1,0 +1,248 @@
+"""One flow's outbox: what waits on disk in buckets, and as much of it in memory as the budget allows.
+
+On disk a bucket is a run of blocks by ordinal; a block leaves when all of it is settled, and until then a
+small mark says which exports are. In memory each bucket has its own cursor: one bucket that does not move
+(its shard is throttled) never stands in the way of the others (I6).
+
+Holds always (tests/runtimes/test_outbox.py checks each by its number):
+    O1  An export is handed to the dispatcher once per life of the process, in ordinal order within its bucket.
+    O2  Nothing is handed over before it is durable.
+    O3  The head of a bucket is never after its first unsettled export, so reading starts behind what was settled.
+    O4  Loaded bytes stay under the budget, but for one block a bucket.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from headrace.core.model import BUCKETS, Export
+from headrace.destinations.dispatch import Block, Dispatcher, Pending, pending
+from headrace.state.base import Batch, State
+from headrace.state.keys import HEADS, OUTBOX, SETTLED, Keys
+
+_encode: Final = msgspec.msgpack.Encoder().encode
+_decode: Final = msgspec.msgpack.Decoder(list[Export]).decode
+_OVERHEAD_BYTES: Final = 600
+"""What an export takes in memory beside its message, about: objects, lane, block."""
+
+
+Staged = tuple[int, Block, list[Export]]
+"""A bucket, the block put into it, and the block's exports."""
+
+
+class _Bucket:
+    __slots__ = ("blocks", "cursor", "head", "number")
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.blocks: deque[Block] = deque()
+        self.cursor: int | None = None
+        """Ordinal from which blocks are still on disk only; None when all are loaded."""
+        self.head = 0
+
+
+class Outbox:
+    """The outbox of one flow.
+
+    Args:
+        state: Where it lies.
+        keys: Of its sandbox.
+        flow_id: Whose exports.
+        budget_bytes: Most to hold in memory.
+    """
+
+    def __init__(self, state: State, keys: Keys, flow_id: str, *, budget_bytes: int) -> None:
+        self._state = state
+        self._flow_id = flow_id
+        self._budget = budget_bytes
+        self._buckets = [_Bucket(n) for n in range(BUCKETS)]
+        self._outbox = [keys.bucket(OUTBOX, flow_id, n) for n in range(BUCKETS)]
+        self._marks = [keys.bucket(SETTLED, flow_id, n) for n in range(BUCKETS)]
+        self._heads_key = keys.named(HEADS, flow_id)
+        self._touched: dict[tuple[int, int], Block] = {}
+        self._durable = 0
+        self._behind = 0
+        self._turn = 0
+        self.dispatcher: Dispatcher | None = None
+
+    # -- writing ----------------------------------------------------------------------------------
+
+    def stage(self, batch: Batch, exports: Sequence[tuple[int, Export]]) -> list[Staged]:
+        """Put new exports of (bucket, export) into a batch, one block a bucket.
+
+        Returns:
+            What ``committed`` takes once the batch is durable.
+        """
+        runs: dict[int, list[Export]] = {}
+        for bucket, export in exports:
+            run = runs.get(bucket)
+            if run is None:
+                runs[bucket] = [export]
+            else:
+                run.append(export)
+        staged = []
+        for bucket, run in runs.items():
+            first = run[0].ordinal
+            batch.put(self._outbox[bucket] + first.to_bytes(8, "big"), _encode(run))
+            staged.append((bucket, Block(bucket, [e.ordinal for e in run]), run))
+        return staged
+
+    def committed(self, staged: Sequence[Staged], durable: int) -> None:
+        """Hand what is durable to the dispatcher, as far as memory allows; the rest stays on disk.
+
+        Args:
+            staged: From ``stage``.
+            durable: Highest ordinal that is durable.
+        """
+        self._durable = durable
+        ready: list[Pending] = []
+        room = self._room()
+        for number, block, run in staged:
+            bucket = self._buckets[number]
+            if bucket.cursor is None and (room > 0 or not bucket.blocks):
+                bucket.blocks.append(block)
+                for index, export in enumerate(run):
+                    p = pending(export, block, index)
+                    room -= p.size + _OVERHEAD_BYTES
+                    ready.append(p)
+            elif bucket.cursor is None:
+                bucket.cursor = block.ordinals[0]
+                self._behind += 1
+        if ready:
+            assert self.dispatcher is not None
+            self.dispatcher.add(ready)
+
+    # -- reading back -----------------------------------------------------------------------------
+
+    def open(self, durable: int) -> None:
+        """Start with what a former process left: every bucket is read from its head."""
+        self._durable = durable
+        stored = self._state.get_many([self._heads_key])[0]
+        heads = msgspec.msgpack.decode(stored, type=list[int]) if stored else [0] * BUCKETS
+        for bucket in self._buckets:
+            bucket.head = heads[bucket.number]
+            bucket.cursor = bucket.head
+        self._behind = BUCKETS
+        self.refill()
+
+    def refill(self) -> None:
+        """Load blocks from disk, bucket by bucket in turn, while memory allows."""
+        if not self._behind:
+            return
+        room = self._room()
+        # Reading in gulps: a block now and then would pay for a walk over the buckets each time.
+        if room < self._budget // 4 and all(b.cursor is None or b.blocks for b in self._buckets):
+            return
+        ready: list[Pending] = []
+        progress = True
+        while progress and self._behind:
+            progress = False
+            for _ in range(BUCKETS):
+                self._turn = (self._turn + 1) % BUCKETS
+                bucket = self._buckets[self._turn]
+                if bucket.cursor is None or (room <= 0 and bucket.blocks):
+                    continue
+                loaded = self._load(bucket)
+                if loaded:
+                    progress = True
+                    room -= sum(p.size + _OVERHEAD_BYTES for p in loaded)
+                    ready += loaded
+        if ready:
+            assert self.dispatcher is not None
+            self.dispatcher.add(ready)
+        if self.dispatcher is not None:
+            self.dispatcher.recheck()
+
+    def _load(self, bucket: _Bucket) -> list[Pending]:
+        """The next block of a bucket, or nothing at its end (then the cursor is None)."""
+        assert bucket.cursor is not None
+        prefix = self._outbox[bucket.number]
+        start = prefix + bucket.cursor.to_bytes(8, "big")
+        end = prefix + (self._durable + 1).to_bytes(8, "big")
+        for key, value in self._state.scan(start, end):
+            exports = _decode(value)
+            bucket.cursor = exports[-1].ordinal + 1
+            mark = self._state.get_many([self._marks[bucket.number] + key[-8:]])[0]
+            bits = int.from_bytes(mark, "little") if mark else 0
+            block = Block(bucket.number, [e.ordinal for e in exports], bits)
+            if not block.left:
+                continue
+            bucket.blocks.append(block)
+            return [pending(e, block, i) for i, e in enumerate(exports) if not bits >> i & 1]
+        bucket.cursor = None
+        self._behind -= 1
+        return []
+
+    def _room(self) -> int:
+        if self.dispatcher is None:
+            return self._budget
+        return self._budget - self.dispatcher.bytes - self.dispatcher.records * _OVERHEAD_BYTES
+
+    # -- settling ---------------------------------------------------------------------------------
+
+    def unsettled(self, bucket: int, ordinal: int) -> bool:
+        """True while that export waits, in memory or on disk."""
+        b = self._buckets[bucket]
+        for block in b.blocks:
+            ordinals = block.ordinals
+            if ordinals[0] <= ordinal <= ordinals[-1]:
+                return ordinal in ordinals and not block.bits >> ordinals.index(ordinal) & 1
+        return b.cursor is not None and ordinal >= b.cursor
+
+    def touch(self, settled: Sequence[Pending]) -> None:
+        """Remember blocks whose settlement must be stored."""
+        for p in settled:
+            block = p.block
+            if not block.touched:
+                block.touched = True
+                self._touched[block.bucket, block.ordinals[0]] = block
+
+    @property
+    def dirty(self) -> bool:
+        """True when settlements wait to be stored."""
+        return bool(self._touched)
+
+    def store_settled(self, batch: Batch) -> list[tuple[int, int, int]]:
+        """Put the settlements since the last call into a batch.
+
+        Returns:
+            (bucket, first, last) of blocks that are settled whole.
+        """
+        if not self._touched:
+            return []
+        whole: list[tuple[int, int, int]] = []
+        for (number, first), block in self._touched.items():
+            block.touched = False
+            ordinal = first.to_bytes(8, "big")
+            if block.left:
+                block.marked = True
+                batch.put(
+                    self._marks[number] + ordinal, block.bits.to_bytes((block.bits.bit_length() + 7) // 8, "little")
+                )
+                continue
+            batch.delete(self._outbox[number] + ordinal)
+            if block.marked:
+                batch.delete(self._marks[number] + ordinal)
+            whole.append((number, first, block.ordinals[-1]))
+        self._touched.clear()
+        for number in {number for number, _, _ in whole}:
+            self._advance(self._buckets[number])
+        batch.put(self._heads_key, _encode([b.head for b in self._buckets]))
+        return whole
+
+    def _advance(self, bucket: _Bucket) -> None:
+        """Drop settled blocks off the front; the head follows."""
+        blocks = bucket.blocks
+        while blocks and not blocks[0].left:
+            bucket.head = blocks.popleft().ordinals[-1] + 1
+        if blocks:
+            bucket.head = blocks[0].ordinals[0]
+
+    @property
+    def behind(self) -> int:
+        """Buckets with exports that are on disk only."""
+        return self._behind

@@ -1,0 +1,82 @@
+r"""Every key of the state: sandbox, zero byte, one letter for the key space, then what orders it.
+
+Numbers are big-endian, so byte order is number order. No name may hold a zero byte. This is the format on
+disk: a key space is never given another shape, only new letters are added.
+
+    P profile id                          envelope
+    I namespace \\0 identity               profile id, epoch
+    U digest of an update id              expiry, epoch milliseconds
+    O flow \\0 bucket ordinal              block of exports (the ordinal is its first export's)
+    S flow \\0 bucket ordinal              which exports of that block are settled
+    H flow                                head of each bucket: no unsettled export lies before it
+    J ordinal                             journal block (the ordinal is its first input's)
+    L batch                               ledger block, one per settlement commit
+    D time number                         dead letter
+    X due kind ordinal                    timers, by due time
+    Q source                              position
+    T                                     totals
+    B run                                 backfill run
+    C version                             configuration, canonical
+    M name                                single facts: next ordinal, settlement batch
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+PROFILE: Final = b"P"
+IDENTITY: Final = b"I"
+UPDATE_ID: Final = b"U"
+OUTBOX: Final = b"O"
+SETTLED: Final = b"S"
+HEADS: Final = b"H"
+JOURNAL: Final = b"J"
+LEDGER: Final = b"L"
+DEAD_LETTER: Final = b"D"
+TIMER: Final = b"X"
+POSITION: Final = b"Q"
+TOTALS: Final = b"T"
+BACKFILL: Final = b"B"
+CONFIGURATION: Final = b"C"
+FACT: Final = b"M"
+
+MOST: Final = (1 << 64) - 1
+
+
+class Keys:
+    """The keys of one sandbox."""
+
+    def __init__(self, sandbox: str = "prod") -> None:
+        self.prefix = sandbox.encode() + b"\0"
+        self._profile = self.prefix + PROFILE
+        self._identity = self.prefix + IDENTITY
+        self.totals = self.prefix + TOTALS
+        self.cursor = self.prefix + FACT + b"cursor"
+
+    def profile(self, profile_id: str) -> bytes:
+        """Key of an envelope."""
+        return self._profile + profile_id.encode()
+
+    def identity(self, namespace: str, key: str) -> bytes:
+        """Key of an identity's row."""
+        return self._identity + f"{namespace}\0{key}".encode()
+
+    def update_id(self, digest: bytes) -> bytes:
+        """Key of an update id that was seen."""
+        return self.prefix + UPDATE_ID + digest
+
+    def bucket(self, space: bytes, flow_id: str, bucket: int) -> bytes:
+        """Prefix of a bucket of the outbox or of its settled marks."""
+        return self.prefix + space + flow_id.encode() + b"\0" + bucket.to_bytes(2, "big")
+
+    def numbered(self, space: bytes, *numbers: int) -> bytes:
+        """Key in a space ordered by numbers of 8 bytes."""
+        return self.prefix + space + b"".join(n.to_bytes(8, "big") for n in numbers)
+
+    def named(self, space: bytes, name: str) -> bytes:
+        """Key in a space ordered by a name."""
+        return self.prefix + space + name.encode()
+
+    def space(self, space: bytes) -> tuple[bytes, bytes]:
+        """(start, end) of a whole key space."""
+        return self.prefix + space, self.prefix + space + b"\xff" * 9

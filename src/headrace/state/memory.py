@@ -1,0 +1,85 @@
+"""A state in memory: for tests, and for runs that need not survive.
+
+Ordered by a sorted list of keys, rebuilt when scanned after a change; good for thousands of keys.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Iterator, Sequence
+
+
+class MemoryBatch:
+    """See ``state.base.Batch``."""
+
+    def __init__(self) -> None:
+        self.changes: list[tuple[bytes, bytes | None, bytes]] = []
+
+    def put(self, key: bytes, value: bytes) -> None:
+        """See ``state.base.Batch``."""
+        self.changes.append((key, value, b""))
+
+    def delete(self, key: bytes) -> None:
+        """See ``state.base.Batch``."""
+        self.changes.append((key, None, b""))
+
+    def delete_range(self, start: bytes, end: bytes) -> None:
+        """See ``state.base.Batch``."""
+        self.changes.append((start, None, end))
+
+
+class MemoryState:
+    """See ``state.base.State``. ``crash`` forgets what was not synced, as a power cut would."""
+
+    def __init__(self) -> None:
+        self._values: dict[bytes, bytes] = {}
+        self._sorted: list[bytes] | None = None
+        self._durable: dict[bytes, bytes] = {}
+        self.syncs = 0
+
+    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """See ``state.base.State``."""
+        return [self._values.get(key) for key in keys]
+
+    def _window(self, start: bytes, end: bytes) -> list[bytes]:
+        if self._sorted is None:
+            self._sorted = sorted(self._values)
+        return self._sorted[bisect.bisect_left(self._sorted, start) : bisect.bisect_left(self._sorted, end)]
+
+    def scan(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """See ``state.base.State``."""
+        return iter([(key, self._values[key]) for key in self._window(start, end)])
+
+    def scan_back(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """See ``state.base.State``."""
+        return iter([(key, self._values[key]) for key in reversed(self._window(start, end))])
+
+    def batch(self) -> MemoryBatch:
+        """See ``state.base.State``."""
+        return MemoryBatch()
+
+    def commit(self, batch: MemoryBatch) -> None:
+        """See ``state.base.State``."""
+        for key, value, end in batch.changes:
+            if end:
+                for inside in [k for k in self._values if key <= k < end]:
+                    del self._values[inside]
+            elif value is None:
+                self._values.pop(key, None)
+            else:
+                self._values[key] = value
+        self._sorted = None
+        batch.changes = []
+
+    def sync(self) -> None:
+        """See ``state.base.State``."""
+        self._durable = dict(self._values)
+        self.syncs += 1
+
+    def crash(self) -> None:
+        """Go back to what was synced last."""
+        self._values = dict(self._durable)
+        self._sorted = None
+
+    def close(self) -> None:
+        """See ``state.base.State``."""

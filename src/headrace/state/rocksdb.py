@@ -1,0 +1,161 @@
+"""The embedded state: one RocksDB in the data folder, through rocksdict in raw mode.
+
+Writes go to the memory table and the log unsynced; ``sync`` flushes and syncs the log, which releases the
+interpreter lock, so it can run in a thread while the next batch is decided.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, ReadOptions, WriteBatch
+
+from headrace.errors import FolderBusyError, FolderFormatError, StorageError
+
+DISK_FORMAT: Final = 1
+"""Version of everything below the data folder; grows when an older Headrace could not read it."""
+
+
+class _Marker(msgspec.Struct):
+    format: int
+    product: str = "headrace"
+
+
+class RocksState:
+    """See ``state.base.State``.
+
+    Args:
+        folder: The data folder; made when missing. The database lies in ``folder/db``.
+        cache_bytes: Block cache.
+        memtable_bytes: One memory table; up to three exist at once.
+
+    Raises:
+        FolderBusyError: Another process holds it.
+        FolderFormatError: A newer version wrote it.
+        StorageError: It cannot be opened.
+    """
+
+    def __init__(self, folder: Path, *, cache_bytes: int = 64 << 20, memtable_bytes: int = 32 << 20) -> None:
+        self._folder = folder
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise StorageError(problem=f"{folder}: {error.strerror}") from None
+        self._check_format()
+        try:
+            self._db = Rdict(str(folder / "db"), _options(cache_bytes, memtable_bytes))
+        except Exception as error:  # noqa: BLE001 - rocksdict raises nothing more specific
+            text = str(error)
+            if "LOCK" in text:
+                raise FolderBusyError(path=str(folder), owner=_owner(folder)) from None
+            raise StorageError(problem=text) from None
+        self._closed = False
+        (folder / "owner").write_text(str(os.getpid()))
+
+    def _check_format(self) -> None:
+        marker = self._folder / "FORMAT"
+        if not marker.exists():
+            if (self._folder / "db").exists():
+                raise FolderFormatError(path=str(self._folder), found="unknown", known=DISK_FORMAT)
+            try:
+                marker.write_bytes(msgspec.json.encode(_Marker(DISK_FORMAT)) + b"\n")
+            except OSError as error:
+                raise StorageError(problem=f"{marker}: {error.strerror}") from None
+            return
+        try:
+            found = msgspec.json.decode(marker.read_bytes(), type=_Marker).format
+        except msgspec.MsgspecError:
+            raise FolderFormatError(path=str(self._folder), found="unreadable", known=DISK_FORMAT) from None
+        if found > DISK_FORMAT:
+            raise FolderFormatError(path=str(self._folder), found=str(found), known=DISK_FORMAT)
+
+    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """See ``state.base.State``."""
+        if not keys:
+            return []
+        with _translated():
+            return self._db.get(list(keys))
+
+    def scan(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """See ``state.base.State``."""
+        read = ReadOptions()
+        read.set_iterate_upper_bound(end)
+        with _translated():
+            yield from self._db.items(from_key=start, read_opt=read)  # type: ignore[misc]
+
+    def scan_back(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """See ``state.base.State``."""
+        read = ReadOptions()
+        read.set_iterate_lower_bound(start)
+        with _translated():
+            for key, value in self._db.items(backwards=True, from_key=end, read_opt=read):
+                if key != end:
+                    yield key, value  # type: ignore[misc]
+
+    def batch(self) -> Any:
+        """See ``state.base.State``."""
+        return WriteBatch(raw_mode=True)
+
+    def commit(self, batch: Any) -> None:
+        """See ``state.base.State``."""
+        with _translated():
+            self._db.write(batch)
+
+    def sync(self) -> None:
+        """See ``state.base.State``."""
+        with _translated():
+            self._db.flush_wal(True)
+
+    def close(self) -> None:
+        """See ``state.base.State``."""
+        if not self._closed:
+            self._closed = True
+            with contextlib.suppress(OSError):
+                (self._folder / "owner").unlink()
+            with _translated():
+                self._db.flush_wal(True)
+                self._db.close()
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    """Turn what RocksDB answers, which rocksdict raises as a plain ``Exception``, into ours."""
+    try:
+        yield
+    except Exception as error:
+        if type(error) is Exception or type(error).__module__ == "rocksdict":
+            raise StorageError(problem=str(error)) from None
+        raise
+
+
+def _options(cache_bytes: int, memtable_bytes: int) -> Options:
+    options = Options(raw_mode=True)
+    options.create_if_missing(True)
+    options.set_write_buffer_size(memtable_bytes)
+    options.set_max_write_buffer_number(3)
+    options.set_max_background_jobs(2)
+    options.set_compression_type(DBCompressionType.lz4())
+    options.set_bottommost_compression_type(DBCompressionType.zstd())
+    options.set_max_total_wal_size(4 * memtable_bytes)
+    options.set_keep_log_file_num(3)
+    options.set_level_compaction_dynamic_level_bytes(True)
+    tables = BlockBasedOptions()
+    tables.set_block_cache(Cache(cache_bytes))
+    tables.set_bloom_filter(10, False)
+    tables.set_cache_index_and_filter_blocks(True)
+    tables.set_pin_l0_filter_and_index_blocks_in_cache(True)
+    tables.set_block_size(16 << 10)
+    options.set_block_based_table_factory(tables)
+    return options
+
+
+def _owner(folder: Path) -> str:
+    """Who holds the folder, in words, as far as it said so."""
+    with contextlib.suppress(OSError):
+        return f"process {(folder / 'owner').read_text().strip()}"
+    return ""
