@@ -4,6 +4,8 @@ See docs/testing.md.
 """
 
 from headrace.testing.child import Certificate, Child, make_certificate
+from headrace.testing.fold import FlowPlan, Folded, fold
+from headrace.testing.judge import Join, Verdict, content, export_id, judge
 from headrace.testing.kinesis import Movable, ScriptedKinesis
 from headrace.testing.puts import Counts
 from headrace.testing.recording import Written, read_records
@@ -15,11 +17,19 @@ __all__ = [
     "Child",
     "Counts",
     "Fault",
+    "FlowPlan",
+    "Folded",
+    "Join",
     "Movable",
     "Quota",
     "Script",
     "ScriptedKinesis",
+    "Verdict",
     "Written",
+    "content",
+    "export_id",
+    "fold",
+    "judge",
     "make_certificate",
     "random_faults",
     "read_records",
