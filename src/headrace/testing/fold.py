@@ -15,7 +15,7 @@ not: a mistake that both made would go unseen. It knows the rules as the specifi
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
@@ -24,6 +24,8 @@ import msgspec
 from headrace.testing.judge import Join, canonical
 
 _IN: Final = {"realized": True, "existing": True, "exited": False}
+
+_NO_ATTRIBUTES: Final = frozenset({"identityMap", "segmentMembership", "_id"})
 
 Identity = tuple[str, str]
 Segment = tuple[str, str]
@@ -69,49 +71,64 @@ class Folded(NamedTuple):
     """What was worked out.
 
     Attributes:
-        messages: For each flow, for each profile (by order of creation, from 0), its messages in order.
+        messages: For each flow, for each profile (by order of creation, from 0), its messages in order,
+            or what ``identify`` made of them.
         joins: For each flow, which profiles took in which; for the judge.
         people: Profile to the profile that it is part of at the end (itself when it was not absorbed).
         identities: For each profile that is left at the end, its identities, sorted.
         refused: Numbers (from 0) of lines that are no update: not JSON, no object, or without identity.
     """
 
-    messages: dict[str, dict[int, list[dict[str, Any]]]]
+    messages: dict[str, dict[int, list[Any]]]
     joins: dict[str, list[Join]]
     people: dict[int, int]
     identities: dict[int, tuple[Identity, ...]]
     refused: list[int]
 
-    def expected(self, flow: str) -> dict[int, list[bytes]]:
-        """Return a flow's messages as ``judge.content`` identifies them, ready for the judge."""
+    def expected(self, flow: str) -> dict[int, list[Hashable]]:
+        """Return a flow's messages ready for the judge, which identifies them by ``judge.content``."""
         return {
-            profile: [canonical(message) for message in messages] for profile, messages in self.messages[flow].items()
+            profile: [canonical(message) if isinstance(message, dict) else message for message in messages]
+            for profile, messages in self.messages[flow].items()
         }
 
 
-def fold(lines: Iterable[bytes | str], flows: Mapping[str, FlowPlan], *, now: str | None = None) -> Folded:
+def fold(
+    lines: Iterable[bytes | str],
+    flows: Mapping[str, FlowPlan],
+    *,
+    now: str | None = None,
+    identify: Callable[[Mapping[str, Any]], Hashable] | None = None,
+) -> Folded:
     """Fold updates into the messages that each flow should export.
 
     Args:
         lines: One JSON text each: a bare XDM record.
         flows: Flow id to what it maps.
         now: Time of every input, for memberships that state none; None refuses to guess.
+        identify: Keep only this of each message, for large inputs: ``judge.canonical``.
 
     Raises:
         ValueError: A membership states no time and *now* is None, or a status or time is none.
     """
-    folder = _Folder(flows, _time(now) if now else None)
+    folder = _Folder(flows, _time(now) if now else None, identify)
     for number, line in enumerate(lines):
         folder.take(number, line)
     return folder.result()
 
 
 class _Folder:
-    def __init__(self, flows: Mapping[str, FlowPlan], now: datetime | None) -> None:
+    def __init__(
+        self,
+        flows: Mapping[str, FlowPlan],
+        now: datetime | None,
+        identify: Callable[[Mapping[str, Any]], Hashable] | None,
+    ) -> None:
         self._flows, self._now = flows, now
+        self._keep: Callable[[dict[str, Any]], Any] = identify or copy.deepcopy
         self._owner: dict[Identity, _Profile] = {}
         self._parent: dict[int, int] = {}
-        self._messages: dict[str, dict[int, list[dict[str, Any]]]] = {flow: {} for flow in flows}
+        self._messages: dict[str, dict[int, list[Any]]] = {flow: {} for flow in flows}
         self._joins: dict[str, list[Join]] = {flow: [] for flow in flows}
         self._refused: list[int] = []
 
@@ -137,15 +154,13 @@ class _Folder:
         for identity in profile.identities:
             self._owner[identity] = profile
         self._remember(profile, update.get("segmentMembership") or {}, order)
-        said = {
-            name: part for name, part in update.items() if name not in ("identityMap", "segmentMembership", "_id")
-        }
+        said = {name: part for name, part in update.items() if name not in _NO_ATTRIBUTES}
         for name, part in said.items():
             profile.written[name] = order
             _write(profile.attributes, name, part)
         for flow, plan in self._flows.items():
             if _is_due(plan, profile, before, before_any, said, fresh=fresh):
-                self._messages[flow].setdefault(profile.born, []).append(_message(plan, profile))
+                self._messages[flow].setdefault(profile.born, []).append(self._keep(_message(plan, profile)))
 
     def _find(self, identities: set[Identity]) -> tuple[_Profile, list[_Profile]]:
         known = {self._owner[i].born: self._owner[i] for i in identities if i in self._owner}
@@ -172,7 +187,10 @@ class _Folder:
         for namespace, segments in stated.items():
             for segment_id, membership in segments.items():
                 segment = (namespace, segment_id)
-                member = _IN[membership.get("status", "realized")]
+                status = membership.get("status", "realized")
+                if status not in _IN:
+                    raise ValueError(f"a membership with status {status}")
+                member = _IN[status]
                 since = membership.get("lastQualificationTime", membership.get("timestamp"))
                 stored = profile.memberships.get(segment)
                 if since is None:
@@ -277,7 +295,7 @@ def _wrote(said: dict[str, Any], path: str) -> bool:
 
 
 def _message(plan: FlowPlan, profile: _Profile) -> dict[str, Any]:
-    """Render the message: F5."""
+    """Render the message: F5. It shares the profile's objects."""
     message: dict[str, Any] = {}
     for path in plan.paths:
         _project(profile.attributes, message, path.split("."))
@@ -288,7 +306,7 @@ def _message(plan: FlowPlan, profile: _Profile) -> dict[str, Any]:
         namespace, segment_id = segment
         membership = profile.memberships[segment]
         memberships.setdefault(namespace, {})[segment_id] = {
-            "lastQualificationTime": membership.since.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "lastQualificationTime": membership.since.isoformat()[:19] + "Z",
             "status": "realized" if membership.member else "exited",
         }
     identities: dict[str, list[dict[str, str]]] = {}
@@ -305,5 +323,5 @@ def _project(have: dict[str, Any], into: dict[str, Any], names: Sequence[str]) -
             return
         here = here[name]
     for name in names[:-1]:
-        into = into.setdefault(name, {})
-    into[names[-1]] = copy.deepcopy(here)
+        into = into.setdefault(name, {})  # of overlapping paths: the profile's own object, and the same value
+    into[names[-1]] = here
