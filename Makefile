@@ -9,7 +9,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 # uv when the machine has it, else the pip of .venv: both take the same pinned files and check every hash.
 UV := $(shell command -v uv)
-PIP_INSTALL := $(if $(UV),$(UV) pip install --python $(BIN)/python --quiet,$(BIN)/python -m pip install --quiet --no-input)
+PIP_INSTALL := $(if $(UV),$(UV) pip install --python $(BIN)/python --quiet,$(BIN)/python -m pip install -qq --no-input)
 COMPILE := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header --no-annotate --quiet --extra demo --group build
 NODE := tests/node
