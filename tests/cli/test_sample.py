@@ -12,8 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.cli.sample import HIGH_PROPENSITY, SPAN_MS, WHITE_PAPER, generate, sample_configuration
+from headrace.control.configuration import parse
 from headrace.core.model import Update
 from headrace.core.update import parse_update
+from headrace.destinations.kinesis.spec import SPEC
 from headrace.errors import UpdateRefusedError
 
 START_MS = 1_767_225_600_000
@@ -153,6 +155,17 @@ def test_configuration_holds_what_it_was_given(stream: str) -> None:
     declared = {segment["id"] for segment in found["segments"]}
     selectors = found["flows"][0]["transformations"][0]["params"]["segmentSelectors"]["selectors"]
     assert {selector["value"]["id"] for selector in selectors} == declared == {WHITE_PAPER, HIGH_PROPENSITY}
+
+
+def test_configuration_has_no_mistake() -> None:
+    """The demo's configuration is accepted without a mistake or a warning, with the block on."""
+    text = sample_configuration("http://127.0.0.1:4567", "demo", "eu-west-1")
+    configuration = parse(text.encode(), {SPEC.id: SPEC}, environ={})
+    assert configuration.warnings == []
+    assert list(configuration.targets) == ["demo-flow"]
+    (flow,) = configuration.snapshot.flows
+    assert flow.metadata
+    assert set(flow.segments["ups"]) == {WHITE_PAPER, HIGH_PROPENSITY}
 
 
 def test_every_mapped_path_occurs() -> None:
