@@ -348,7 +348,7 @@ def compile_canonical(content: bytes) -> Snapshot:
     try:
         read = msgspec.json.decode(content, type=_Canonical)
         flows = [msgspec.convert(flow, CompiledFlow) for flow in read.flows]
-    except msgspec.ValidationError as error:
+    except msgspec.MsgspecError as error:
         raise ValueError(f"not a canonical configuration: {error}") from error
     if read.format > CANONICAL_FORMAT:
         raise ValueError(f"a canonical configuration of format {read.format}; this version knows {CANONICAL_FORMAT}")
