@@ -35,9 +35,9 @@ def free_port() -> int:
 
 @contextmanager
 def moto() -> Iterator[str]:
-    """Run moto's server; yields its URL, without a closing slash."""
+    """Run moto's server; yields its URL, without a closing slash. See moto_server.py for what is added."""
     port = free_port()
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    command = [sys.executable, str(Path(__file__).with_name("moto_server.py")), "-H", "127.0.0.1", "-p", str(port)]
     with _running(command, port, cwd=None, env={}):
         yield f"http://127.0.0.1:{port}"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import functools
 import ipaddress
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from headrace.aws.credentials import session
@@ -52,8 +52,7 @@ def endpoint_for(service: str, region: str, endpoint_url: str | None = None) -> 
         EndpointError: The region is not one, or the URL is no URL, has a path, user or query, or is
             plain http to another machine, which would show every record on the wire.
     """
-    resolver = session().get_component("endpoint_resolver")
-    found = resolver.construct_endpoint(service, region)
+    found = _resolver().construct_endpoint(service, region)
     if endpoint_url:
         return _custom(endpoint_url, "aws" if found is None else found["partition"])
     if found is None:
@@ -62,6 +61,13 @@ def endpoint_for(service: str, region: str, endpoint_url: str | None = None) -> 
         raise EndpointError(problem=f"{region!r} is not a region of AWS{hint}")
     host = str(found["hostname"])
     return Endpoint(f"https://{host}/", host, str(found["partition"]), custom=False)
+
+
+@functools.cache
+def _resolver() -> Any:
+    from botocore.regions import EndpointResolver
+
+    return EndpointResolver(session().get_data("endpoints"))
 
 
 @functools.cache

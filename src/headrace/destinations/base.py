@@ -59,8 +59,15 @@ class Outcome(msgspec.Struct, gc=False):
 class Record(Protocol):
     """What a writer needs of an export: ``core.model.Export`` has it."""
 
-    key: str
-    data: bytes
+    @property
+    def key(self) -> str:
+        """Partition key."""
+        ...
+
+    @property
+    def data(self) -> bytes:
+        """The message."""
+        ...
 
 
 class Limits(msgspec.Struct, frozen=True):

@@ -8,6 +8,7 @@ Holds always (tests/destinations/kinesis/test_answers.py):
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
@@ -32,7 +33,12 @@ class _Written(Outcome, kw_only=True, gc=False, rename=_NAMES):
 
 
 class _Entry(Outcome, kw_only=True, gc=False, rename=_NAMES):
-    """An entry as AWS writes it: what does not apply is left out."""
+    """An entry as AWS writes it: what does not apply is left out. Only fields named here are renamed."""
+
+    shard: str = ""
+    sequence: str = ""
+    code: str = ""
+    detail: str = ""
 
 
 class _Nulls(msgspec.Struct, rename=_NAMES):
@@ -67,6 +73,11 @@ _all_written: Final = msgspec.json.Decoder(_AllWritten).decode
 _some_written: Final = msgspec.json.Decoder(_SomeWritten).decode
 _nulls_written: Final = msgspec.json.Decoder(_NullsWritten).decode
 _refusal: Final = msgspec.json.Decoder(_Refusal).decode
+
+
+_CODE: Final = re.compile(rb"<Code>([A-Za-z.]{1,80})</Code>")
+_MESSAGE: Final = re.compile(rb"<Message>([^<]{0,2000})</Message>")
+"""A gateway in front of the service may answer in the XML of other services, as moto does for its keys."""
 
 
 def outcomes(body: bytes, records: Sequence[Record]) -> Sequence[Outcome]:
@@ -127,7 +138,11 @@ def refusal(body: bytes, error_type: str) -> tuple[str, str]:
     try:
         said = _refusal(body)
     except (msgspec.MsgspecError, RecursionError):
-        return short_code(error_type), ""
+        found, words = _CODE.search(body), _MESSAGE.search(body)
+        return (
+            found.group(1).decode() if found else short_code(error_type),
+            words.group(1).decode(errors="replace") if words else "",
+        )
     code = next((c for c in (said.type, said.code, error_type) if isinstance(c, str) and c), "")
     message = next((m for m in (said.message, said.Message) if isinstance(m, str) and m), "")
     return short_code(code), message
