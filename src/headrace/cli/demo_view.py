@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 from rich.console import Console, Group
-from rich.json import JSON
+from rich.highlighter import JSONHighlighter
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
@@ -15,6 +15,9 @@ from rich.text import Text
 from headrace.cli.local_kinesis import ReadRecord
 
 _decode: Final = msgspec.json.Decoder().decode
+_encode: Final = msgspec.json.Encoder().encode
+_format: Final = msgspec.json.format
+_HIGHLIGHT: Final = JSONHighlighter()
 _BLOCK: Final = "_headrace"
 _TRIGGERS: Final = {
     "segment": "an audience was entered or left",
@@ -81,8 +84,33 @@ def show_message(
         console.print(Panel(Text(repr(data)), title=title, subtitle="not a message", border_style="red"))
         return
     block = message.pop(_BLOCK, None)
-    body = JSON(msgspec.json.encode(message).decode(), indent=2)
+    body = _HIGHLIGHT(Text("\n".join(_lines(message))))
     console.print(Panel(Group(_why(block, names or {}), body), title=title, title_align="left", border_style="blue"))
+
+
+def _lines(message: Mapping[str, Any]) -> list[str]:
+    """A message as JSON that is easy to take in: a line a top-level field, and a line an audience."""
+    fields: list[str] = []
+    for key, value in message.items():
+        if key == "segmentMembership" and isinstance(value, dict) and value:
+            fields.append(f"  {_json(key)}: {{\n" + ",\n".join(_audiences(value)) + "\n  }")
+        else:
+            fields.append(f"  {_json(key)}: {_json(value)}")
+    return ["{", ",\n".join(fields), "}"]
+
+
+def _audiences(memberships: Mapping[str, Any]) -> Iterable[str]:
+    for namespace, audiences in memberships.items():
+        if not isinstance(audiences, dict):
+            yield f"    {_json(namespace)}: {_json(audiences)}"
+            continue
+        inner = ",\n".join(f"      {_json(segment)}: {_json(entry)}" for segment, entry in audiences.items())
+        yield f"    {_json(namespace)}: {{\n{inner}\n    }}"
+
+
+def _json(value: Any) -> str:
+    """One value as one line of JSON with spaces in it."""
+    return _format(_encode(value), indent=0).decode()
 
 
 def _why(block: Any, names: Mapping[str, str]) -> Text:
@@ -174,7 +202,7 @@ def show_summary(console: Console, summary: DemoSummary) -> None:
     console.print()
     console.print(table)
     console.print()
-    console.print(_next_steps(summary.data_dir))
+    console.print(_next_steps(summary.data_dir), soft_wrap=True)
 
 
 def _rows(summary: DemoSummary) -> Iterable[tuple[str, str, str | Text]]:
@@ -183,7 +211,7 @@ def _rows(summary: DemoSummary) -> Iterable[tuple[str, str, str | Text]]:
         _count(summary.updates),
         f"in {summary.elapsed_s:.1f} s, about {summary.profiles:,} profiles",
     )
-    yield "  refused", _count(summary.refused_updates), "malformed; kept as dead letters with their reasons"
+    yield "  refused", _count(summary.refused_updates), "malformed; kept with their reasons"
     yield "exports", _count(summary.exports), "one message per change that a flow exports"
     for trigger, count in sorted(summary.exports_by_trigger.items(), key=lambda pair: -pair[1]):
         yield f"  {trigger}", _count(count), _TRIGGERS.get(trigger, "")
