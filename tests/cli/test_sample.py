@@ -88,16 +88,20 @@ def test_journeys_are_realistic() -> None:
 
 
 def test_a_merge_joins_two_profiles_that_exist() -> None:
-    """Some updates join identities that earlier updates had put into different profiles."""
+    """Some updates join what earlier ones had made different profiles, often two that both were in an audience."""
     of: dict[object, set[object]] = {}
-    merges = 0
+    merges = both = 0
     for update in parsed(list(generate(7, 2000, START_MS)))[0]:
         known = {id(of[identity]): of[identity] for identity in update.identities if identity in of}
         merges += len(known) > 1
+        both += sum("member" in profile for profile in known.values()) > 1
         together: set[object] = set(update.identities).union(*known.values())
+        if update.memberships:
+            together.add("member")
         for identity in together:
             of[identity] = together
     assert merges >= 80
+    assert both >= 30
 
 
 def test_leaving_is_later_than_entering() -> None:

@@ -10,7 +10,7 @@ time, as a collection would see them. What happens to a person:
     download    six in ten leave an e-mail address for a white paper: one update joins ECID and Email, and the
                 person enters "Downloaded a white paper"
     second device  one in eight of these browsed on another device too, half of them with a download under
-                another address there: signing in there joins two profiles, both of them exported before
+                another address there: signing in joins two profiles, then both of them exported before
     change      loyalty points, another page, a corrected name or a new country
     qualify     half of them enter "High propensity to convert"
     leave       three in ten of these leave it later
@@ -115,17 +115,10 @@ def _prospect(rng: Random, number: int, ecid: str, now: int) -> Iterator[Step]:
     if second is not None:
         yield now, {"identityMap": _known(second), "webActivity": {"lastPage": rng.choice(_PAGES)}}
         now += _minutes(rng, 1, 4)
-    yield (
-        now,
-        {
-            "identityMap": _known(ecid, email),
-            "person": {"name": {"firstName": first, "lastName": last}},
-            "personalEmail": {"address": email},
-            "homeAddress": {"country": rng.choice(_COUNTRIES)},
-            "webActivity": {"lastPage": rng.choice(_PAPERS)},
-            "segmentMembership": _membership(WHITE_PAPER, now, "realized"),
-        },
-    )
+        if rng.random() < 0.5:
+            yield now, _download(rng, second, f"work.{email}", first, last, now)
+            now += _minutes(rng, 1, 4)
+    yield now, _download(rng, ecid, email, first, last, now)
     if second is not None:
         now += _minutes(rng, 2, 5)
         yield now, {"identityMap": _known(second, email), "webActivity": {"lastPage": "/account"}}
