@@ -23,8 +23,8 @@ try:
 except ImportError:  # PyYAML without libyaml
     from yaml import SafeLoader as _Base  # type: ignore[assignment]
 
-MAX_BYTES: Final = 64 * 1024 * 1024
-MAX_VALUES: Final = 5_000_000
+MAX_BYTES: Final = 16 * 1024 * 1024
+MAX_VALUES: Final = 500_000
 MAX_DEPTH: Final = 64
 MAX_REFERENCED_BYTES: Final = 1024 * 1024
 
@@ -84,7 +84,9 @@ class Document:
         try:
             self._read(text)
         except RecursionError:
-            self.report.mistake(name, f"is nested deeper than {MAX_DEPTH}, or has an alias within itself")
+            self.report.mistake(
+                name, f"is nested deeper than {MAX_DEPTH}, has an alias within itself, or over {MAX_VALUES} values"
+            )
         # What could not be read is missing for whoever checks it: one mistake about it is enough.
         self._broken = {mistake.place for mistake in self.report.mistakes}
         self._own = len(self.report.mistakes)
@@ -103,6 +105,8 @@ class Document:
 
     def _line(self, place: str) -> int:
         """Line of a place, or of the nearest place around it; 0 when unknown."""
+        if place == self._name or place.startswith(f"{self._name} ("):
+            return 0
         while place not in self._lines:
             cut = max(place.rfind("."), place.rfind("["))
             if cut < 0:
