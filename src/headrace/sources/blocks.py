@@ -61,7 +61,7 @@ class _Unpacked:
         """Add *raw*; what is known to be content comes back."""
         if self._first is not None:
             self._first += raw
-            if len(self._first) < len(MAGIC) and not last:
+            if len(self._first) < len(MAGIC) and MAGIC.startswith(self._first) and not last:
                 return b""
             raw, self._first = self._first, None
             if raw.startswith(MAGIC):
@@ -85,10 +85,6 @@ class _Unpacked:
     def unfinished(self) -> bool:
         return self._inflater is not None and self._inflater.unfinished
 
-    @property
-    def packed(self) -> bool:
-        return self._inflater is not None
-
 
 class FileBlocks:
     """A regular file.
@@ -96,19 +92,22 @@ class FileBlocks:
     Args:
         path: Where it is.
         block_bytes: The most one ``take`` gives.
+        follow: The end of the file may not be the last word.
 
     Raises:
         SourceUnreadableError: It cannot be opened.
     """
 
-    def __init__(self, path: str, block_bytes: int) -> None:
+    def __init__(self, path: str, block_bytes: int, *, follow: bool) -> None:
+        self._follow = follow
         self._path = path
         self._block_bytes = block_bytes
         self._fd = _open(path)
         self._at = 0  # of the raw bytes
         self._recent = b""  # the raw bytes before, to see a file that was rewritten in place
         self._content = _Unpacked(path, block_bytes)
-        self._seen: tuple[int, int] = (-1, -1)
+        self._met_end = False
+        self._rewritten = False
 
     def packed(self) -> bool:
         """It is gzip; asked before the first ``take``."""
@@ -136,19 +135,32 @@ class FileBlocks:
     def take_now(self) -> bytes:
         """The same, in this thread."""
         while not (content := self._content.rest()):
-            try:
-                raw = os.pread(self._fd, self._block_bytes, self._at)
-            except OSError as error:
-                raise _unreadable(self._path, error) from None
-            self._at += len(raw)
-            self._recent = (self._recent + raw[-_RECENT_BYTES:])[-_RECENT_BYTES:]
-            content = self._content.put(raw, last=not raw)
+            raw = self._read()
+            content = self._content.put(raw, last=not raw and not self._follow)
             if content or not raw:
                 break
         return content
 
+    def _read(self) -> bytes:
+        """Raw bytes; after the end was met, only if what lies before them is still the same."""
+        back = len(self._recent) if self._met_end else 0
+        try:
+            raw = os.pread(self._fd, back + self._block_bytes, self._at - back)
+        except OSError as error:
+            raise _unreadable(self._path, error) from None
+        if back and not raw.startswith(self._recent):
+            self._rewritten = True
+            return b""
+        raw = raw[back:] if back else raw
+        self._at += len(raw)
+        self._recent = (self._recent + raw[-_RECENT_BYTES:])[-_RECENT_BYTES:]
+        self._met_end = not raw
+        return raw
+
     def change(self) -> Change:
-        """What became of the file since; asked when there is nothing more to read."""
+        """What became of the file, asked when ``take`` gave nothing."""
+        if self._rewritten:
+            return Change.REWRITTEN
         found = os.fstat(self._fd)
         try:
             named = os.stat(self._path)
@@ -156,12 +168,6 @@ class FileBlocks:
             return Change.NONE  # moved away, and its successor is not there yet
         if (named.st_dev, named.st_ino) != (found.st_dev, found.st_ino):
             return Change.REPLACED
-        if found.st_size < self._at:
-            return Change.REWRITTEN
-        seen = (found.st_size, found.st_mtime_ns)
-        if seen != self._seen and self.window(self._at - len(self._recent), self._at) != self._recent:
-            return Change.REWRITTEN
-        self._seen = seen
         return Change.NONE
 
     def unfinished(self) -> bool:
@@ -273,7 +279,7 @@ def _open(path: str) -> int:
     return fd
 
 
-def opened(path: str, block_bytes: int) -> FileBlocks | PipeBlocks:
+def opened(path: str, block_bytes: int, *, follow: bool) -> FileBlocks | PipeBlocks:
     """The blocks of *path*, whatever it is; ``-`` is standard input.
 
     Raises:
@@ -286,5 +292,5 @@ def opened(path: str, block_bytes: int) -> FileBlocks | PipeBlocks:
     except OSError as error:
         raise _unreadable(path, error) from None
     if regular:
-        return FileBlocks(path, block_bytes)
+        return FileBlocks(path, block_bytes, follow=follow)
     return PipeBlocks(path, _open(path), block_bytes, owned=True)

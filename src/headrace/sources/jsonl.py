@@ -93,7 +93,7 @@ class JsonLines:
             SourceChangedError: What was read before is no longer there.
             SourceUnreadableError: There is no such file, it may not be read, or the position is not one.
         """
-        self._blocks = opened(self.path, self._block_bytes)
+        self._blocks = opened(self.path, self._block_bytes, follow=self._follow)
         if isinstance(self._blocks, PipeBlocks):
             self._follow = False
         elif self._start == "end":
@@ -221,7 +221,7 @@ class JsonLines:
         """Begin with the file's successor; False while there is none."""
         if not os.path.exists(self.path):
             return False
-        successor = FileBlocks(self.path, self._block_bytes)
+        successor = FileBlocks(self.path, self._block_bytes, follow=True)
         assert self._blocks is not None
         self._blocks.close()
         self._blocks = successor

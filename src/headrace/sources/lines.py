@@ -20,6 +20,8 @@ HEAD_BYTES: Final = 65_536
 """Bytes kept of a line over the limit."""
 
 BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+_UNCOUNTED_BYTES: Final = len(BYTE_ORDER_MARK) + len(b"\r\n")
+"""Bytes at a line's two ends that do not count to its size."""
 
 
 class Lines:
@@ -137,8 +139,8 @@ class Splitter:
         if self._cut_short:
             return
         self._held.append(rest)
-        if self._held_bytes > self._limit + 2:  # what may yet prove to be a line end is not counted
-            self._held = [b"".join(self._held)[: self._head]]
+        if self._held_bytes > self._limit + _UNCOUNTED_BYTES:
+            self._held = [b"".join(self._held)[: self._head + len(BYTE_ORDER_MARK)]]
             self._cut_short = True
 
     def _pick(self, lines: list[bytes], start: int, first: int, size: int, *, unfinished: bool = False) -> Lines:
