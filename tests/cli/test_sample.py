@@ -45,7 +45,7 @@ def groups(updates: list[Update]) -> list[set[str]]:
 
 
 @given(seed=st.integers(), profiles=st.integers(0, 60), malformed=st.integers(0, 9))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_same_arguments_same_bytes(seed: int, profiles: int, malformed: int) -> None:
     """The arguments alone decide every byte."""
     first = list(generate(seed, profiles, START_MS, malformed))
@@ -54,7 +54,7 @@ def test_same_arguments_same_bytes(seed: int, profiles: int, malformed: int) -> 
 
 
 @given(seed=st.integers(0, 10_000), profiles=st.integers(0, 60), malformed=st.integers(0, 9))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_people_and_malformed_are_as_many_as_asked(seed: int, profiles: int, malformed: int) -> None:
     """There are exactly as many people as asked for, and exactly as many lines that do not parse."""
     updates, reasons = parsed(list(generate(seed, profiles, START_MS, malformed)))

@@ -1,0 +1,16 @@
+"""How generated tests run: no test has a deadline, since none may depend on how fast the machine is."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+_PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+settings.register_profile("here", _PATIENT, max_examples=100)
+# In CI the same cases run each time, so that what failed there fails again.
+settings.register_profile("ci", _PATIENT, max_examples=100, derandomize=True)
+# `make soak` looks for what is rare.
+settings.register_profile("soak", _PATIENT, max_examples=3000)
+settings.load_profile("ci" if os.environ.get("CI") else "here")
