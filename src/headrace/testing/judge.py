@@ -220,7 +220,8 @@ class _Stream:
         if new:
             self.first_seen[number] = record
         self.highest[owner] = max(number, highest)
-        self.last[owner] = number
+        # once out of order there is no place to go on from but the highest
+        self.last[owner] = highest if new and number < highest else number
 
     def finish(self, joins: Iterable[Join], verdict: Verdict) -> None:
         """Judge what can be judged at the end only: loss, replays that stopped short, joins."""

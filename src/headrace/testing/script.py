@@ -10,6 +10,7 @@ FaultKind = Literal[
     "throttle",
     "fail",
     "refuse",
+    "refuse-after",
     "timeout-before",
     "timeout-after",
     "reset-before",
@@ -26,6 +27,7 @@ About single records (the answer is 200 and names them):
     fail            the fault's ``code``, InternalFailure unless told otherwise
 About the whole request:
     refuse          an error answer with the fault's ``code``; nothing is written
+    refuse-after    the same, but everything is written before
     timeout-before  nothing is written, and no answer ever comes
     timeout-after   everything is written, and no answer ever comes
     reset-before    nothing is written, and the connection is reset
@@ -57,8 +59,8 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         rate: Chance of each strike, drawn from the script's seed.
         skip: Strikes let pass before the first that counts.
         times: Most strikes, None for no end.
-        code: Error code of ``refuse`` and ``fail``.
-        status: HTTP status of ``refuse``; 0 takes the code's own.
+        code: Error code of ``refuse``, ``refuse-after`` and ``fail``.
+        status: HTTP status of ``refuse`` and ``refuse-after``; 0 takes the code's own.
         message: Error text; empty takes the code's own.
         delay_s: For ``slow`` and ``lag``.
         count_delta: For ``wrong-count``.

@@ -239,6 +239,8 @@ class Service:
                     reply.delay_s += fault.delay_s
                 case "wrong-count" if isinstance(value, PutAnswer):
                     value = _miscount(value, fault.count_delta)
+                case "refuse-after":
+                    raise ServiceError(aws_code=fault.code, detail=fault.message, status=fault.status)
                 case "timeout-after":
                     reply.fate = "silence"
                 case "reset-after":
