@@ -47,8 +47,8 @@ bench: .venv/.bench ## Run one benchmark (NAME=writer, NAME=road)
 	@test -n "$(NAME)" || { echo "which one? make bench NAME=<name>, of:" $$(cd bench && ls -d */ | grep -v -e results -e out | tr -d /); exit 2; }
 	@$(BIN)/python -m bench.$(NAME) $(ARGS)
 
-soak: .venv/.dev node-modules ## Run the slow tests with many more generated cases
-	@$(BIN)/pytest -m slow --hypothesis-profile=soak $(ARGS)
+soak: .venv/.dev node-modules ## Run the slow and the generated tests with many more cases
+	@$(BIN)/pytest -m "slow or hypothesis" --hypothesis-profile=soak --timeout=3600 $(ARGS)
 
 wheel: .venv/.run ## Build the wheel into dist
 	@$(BIN)/hatchling build --target wheel --directory dist
