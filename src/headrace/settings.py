@@ -91,7 +91,7 @@ class Setting:
             return ", ".join(self.choices)
         if self.pattern:
             return f"text of the form {self.pattern}"
-        kind = {"bytes": "bytes, also as 64KiB, 64MiB, 64GiB", "secret": "text"}.get(self.type, self.type)
+        kind = {"bytes": "bytes, or as 64MiB, 2GiB", "secret": "text"}.get(self.type, self.type)
         if self.least is None or self.most is None:
             return kind
         return f"{kind}, {self.least:g} to {self.most:g}" if self.most < 1e6 else f"{kind}, at least {self.least:.0f}"

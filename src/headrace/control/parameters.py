@@ -30,7 +30,7 @@ def read(
         one = given.get(parameter.name)
         if one is None:
             if parameter.required:
-                report.mistake(at, "is missing", parameter.help)
+                report.mistake(at, f"is missing: {parameter.help}")
             elif parameter.default is not None:
                 found[parameter.name] = parameter.default
             continue
@@ -65,7 +65,7 @@ def _problem(parameter: Parameter, value: Any) -> tuple[str, str]:
 
 def _text_problem(parameter: Parameter, value: str, value_shown: str) -> tuple[str, str]:
     if not value and parameter.required:
-        return "is empty", parameter.help
+        return f"is empty: {parameter.help}", ""
     if parameter.choices and value not in parameter.choices:
         return f"{value_shown} is not known", ", ".join(parameter.choices)
     if parameter.pattern and not re.fullmatch(parameter.pattern, value):
