@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from headrace.control import configuration
 from headrace.control.configuration import Configuration
+from headrace.core import compile, flow_settings, selectors
 from headrace.core import flow as flows
-from headrace.core import flow_settings
 from headrace.destinations import registry
 from headrace.errors import ConfigurationError
 from headrace.settings import Secret
@@ -361,3 +361,12 @@ def test_the_advanced_example_is_right_and_whole(tmp_path: Path) -> None:
         assert f"{key}:" in shown
     (audit,) = (flow for flow in found.snapshot.flows if flow.id == "audit")
     assert (audit.paused, audit.status_model, audit.deliver) == (True, "seed", "joinedLeft")
+
+
+def test_every_key_is_documented() -> None:
+    """A key that the page does not name is not there for anybody."""
+    page = (HERE.parents[1] / "docs" / "configuration.md").read_text()
+    keys = {*configuration.ROOT_KEYS, *configuration.SETTING_KEYS, *flow_settings.KEYS, *compile.FLOW_KEYS}
+    keys |= {*configuration.SEGMENT_KEYS, *configuration.CONNECTION_KEYS, *configuration.TARGET_KEYS}
+    keys |= {*selectors.SEGMENT_KEYS, *selectors.SCHEDULE_KEYS}
+    assert [key for key in sorted(keys) if f"`{key}`" not in page] == []

@@ -27,14 +27,14 @@ ROOT_KEYS: Final = ("settings", "segments", "connections", "targetConnections", 
 SETTING_KEYS: Final = ("mergeBy", "maxIdentities", "unstitchableNamespaces")
 MAX_IDENTITIES: Final = 10_000
 
-_SEGMENT_KEYS: Final = ("id", "name", "namespace", "description", "createdAt", "updatedAt")
+SEGMENT_KEYS: Final = ("id", "name", "namespace", "description", "createdAt", "updatedAt")
 _SEGMENT_READ_ONLY: Final = READ_ONLY | {
     *("schema", "ttlInDays", "profileInstanceId", "sandbox", "expression", "mergePolicyId", "evaluationInfo"),
     *("dataGovernancePolicy", "creationTime", "updateTime", "updateEpoch", "createEpoch", "audienceId", "type"),
     *("originName", "lifecycleState", "labels", "_etag", "dependents", "dependencies", "isSystem"),
 }
-_CONNECTION_KEYS: Final = ("id", "name", "description", "connectionSpec", "auth")
-_TARGET_KEYS: Final = ("id", "name", "description", "baseConnectionId", "connectionSpec", "data", "params")
+CONNECTION_KEYS: Final = ("id", "name", "description", "connectionSpec", "auth")
+TARGET_KEYS: Final = ("id", "name", "description", "baseConnectionId", "connectionSpec", "data", "params")
 _CONNECTION_READ_ONLY: Final = READ_ONLY | {"state", "authorizedDate", "typeInfo"}
 _FIRST_MS: Final = 10**11
 _LAST_MS: Final = 10**14
@@ -211,7 +211,7 @@ class _Reader:
 
     def _segment(self, given: Mapping[str, Any], at: str) -> None:
         report = self._report
-        report.members(given, at, _SEGMENT_KEYS, _SEGMENT_READ_ONLY)
+        report.members(given, at, SEGMENT_KEYS, _SEGMENT_READ_ONLY)
         segment_id = report.text(given, "id", at, required=True)
         name = report.text(given, "name", at, required=True)
         report.text(given, "description", at)
@@ -239,7 +239,7 @@ class _Reader:
 
     def _connection(self, given: Mapping[str, Any], at: str) -> None:
         report = self._report
-        report.members(given, at, _CONNECTION_KEYS, _CONNECTION_READ_ONLY)
+        report.members(given, at, CONNECTION_KEYS, _CONNECTION_READ_ONLY)
         connection_id = report.identifier(given, "id", at)
         report.text(given, "name", at, required=True)
         report.text(given, "description", at)
@@ -290,7 +290,7 @@ class _Reader:
 
     def _target(self, given: Mapping[str, Any], at: str) -> None:
         report = self._report
-        report.members(given, at, _TARGET_KEYS, _CONNECTION_READ_ONLY)
+        report.members(given, at, TARGET_KEYS, _CONNECTION_READ_ONLY)
         target_id = report.identifier(given, "id", at)
         report.text(given, "name", at, required=True)
         report.text(given, "description", at)

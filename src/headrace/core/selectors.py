@@ -14,11 +14,11 @@ from . import flow as _flow
 from . import paths as _paths
 from .report import Report, shown
 
-_SEGMENT_KEYS: Final = (
+SEGMENT_KEYS: Final = (
     *("id", "name", "description", "namespace", "systemSegmentId", "schedule", "createTime", "updateTime"),
 )
 _SEGMENT_BATCH_KEYS: Final = ("filenameTemplate", "fileNameTemplate", "exportMode", "enrichmentInfo")
-_SCHEDULE_KEYS: Final = ("startDate", "endDate")
+SCHEDULE_KEYS: Final = ("startDate", "endDate")
 _SCHEDULE_BATCH_KEYS: Final = ("frequency", "triggerType", "startTime", "exportMode", "interval", "timeUnit")
 _PATH_KEYS: Final = ("path", "operator", "mapping", "identity")
 
@@ -46,7 +46,7 @@ def segments(
     """
     mapped: dict[str, dict[str, _flow.MappedSegment]] = {}
     seen: dict[str, str] = {}
-    for at, selector in _values(report, value, place, "PLATFORM_SEGMENT", _SEGMENT_KEYS, _SEGMENT_BATCH_KEYS):
+    for at, selector in _values(report, value, place, "PLATFORM_SEGMENT", SEGMENT_KEYS, _SEGMENT_BATCH_KEYS):
         segment_id = report.text(selector, "id", at, required=True)
         segment = _known(report, selector, at, known) if segment_id else None
         namespace = _namespace(report, selector, at, segment)
@@ -73,7 +73,9 @@ def _namespace(report: Report, selector: Mapping[str, Any], at: str, segment: _f
     stated = report.text(selector, "namespace", at)
     own = segment.namespace if segment else ""
     if stated and own and stated != own:
-        report.mistake(f"{at}.namespace", f"{shown(selector['namespace'])} is not the namespace that the segment states")
+        report.mistake(
+            f"{at}.namespace", f"{shown(selector['namespace'])} is not the namespace that the segment states"
+        )
     return stated or own or _flow.PLATFORM_NAMESPACE
 
 
@@ -82,7 +84,7 @@ def _mapped(
 ) -> _flow.MappedSegment:
     report.text(selector, "systemSegmentId", at)
     where = f"{at}.schedule"
-    schedule = report.members(selector.get("schedule"), where, _SCHEDULE_KEYS, _SCHEDULE_BATCH_KEYS)
+    schedule = report.members(selector.get("schedule"), where, SCHEDULE_KEYS, _SCHEDULE_BATCH_KEYS)
     start = _day(report, schedule, "startDate", where)
     end = _day(report, schedule, "endDate", where)
     if start and end and end < start:
