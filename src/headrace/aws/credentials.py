@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import threading
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from headrace.errors import RefusedError
@@ -96,15 +97,14 @@ class ResolvedCredentials:
         self._source = source
         self._found: Any = None
         self._last: Credentials | None = None
-        self._lock = asyncio.Lock()
+        self._lock = threading.Lock()
 
     async def get(self) -> Credentials:
         """See ``CredentialsProvider``. botocore renews ahead of expiry when asked, so it is asked each time."""
         found = self._found
         if found is not None and self._last is not None and not self._renews(found):
             return self._last
-        async with self._lock:
-            keys = await asyncio.to_thread(self._load)
+        keys = await asyncio.to_thread(self._load)
         if self._last is None or (keys.access_key, keys.secret_key, keys.token) != (
             self._last.access_key,
             self._last.secret_key,
@@ -128,10 +128,11 @@ class ResolvedCredentials:
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
-            if self._found is None:
-                self._found = self._resolve()
-            if self._found is not None:
-                return self._found.get_frozen_credentials()
+            with self._lock:
+                found = self._found or self._resolve()
+                self._found = found
+                if found is not None:
+                    return found.get_frozen_credentials()
         except ClientError as error:
             code = error.response.get("Error", {}).get("Code", "")
             raise CredentialsError(problem=f"no credentials from {self._source}: refused with {code}") from None

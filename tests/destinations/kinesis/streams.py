@@ -19,14 +19,14 @@ KEYS = {"accessKeyId": "AKIAIOSFODNN7EXAMPLE", "secretKey": "wJalrXUtnFEMIEXAMPL
 _numbers = itertools.count(1)
 
 
-def client(url: str, service: str = "kinesis", region: str = REGION) -> Any:
+def client(url: str, service: str = "kinesis", region: str = REGION, keys: Mapping[str, str] = KEYS) -> Any:
     """A boto3 client of a local server."""
     return boto3.client(
         service,
         endpoint_url=url,
         region_name=region,
-        aws_access_key_id=KEYS["accessKeyId"],
-        aws_secret_access_key=KEYS["secretKey"],
+        aws_access_key_id=keys["accessKeyId"],
+        aws_secret_access_key=keys["secretKey"],
     )
 
 

@@ -9,7 +9,7 @@ Holds always (tests/destinations/kinesis/test_answers.py):
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import msgspec
 
@@ -24,11 +24,14 @@ if TYPE_CHECKING:
 _NAMES: Final = {"shard": "ShardId", "sequence": "SequenceNumber", "code": "ErrorCode", "detail": "ErrorMessage"}
 
 
+_Said = Annotated[str, msgspec.Meta(min_length=1)]
+
+
 class _Written(Outcome, kw_only=True, gc=False, rename=_NAMES):
     """An entry that says written and nothing else; decoding fails on any other."""
 
-    shard: str
-    sequence: str
+    shard: _Said
+    sequence: _Said
     code: Literal[""] = ""
 
 

@@ -42,6 +42,7 @@ class Answer(msgspec.Struct):
         retry_after_s: The wait it asked for, 0 when it did not.
         skew_s: How far its clock is ahead of the signature's time; 0 when it said no time.
         credentials: The keys the request was signed with.
+        offset_ms: What was added to this machine's time when it was signed.
     """
 
     status: int
@@ -51,6 +52,7 @@ class Answer(msgspec.Struct):
     retry_after_s: float
     skew_s: float
     credentials: Credentials
+    offset_ms: int
 
 
 class Unanswered(msgspec.Struct, frozen=True):
@@ -120,14 +122,15 @@ class Transport:
             keys = await self._credentials.get()
         except CredentialsError as error:
             return Unanswered(sent=False, code="credentials", detail=str(error))
-        now_ms = self._clock.now_ms() + self.offset_ms
+        offset_ms = self.offset_ms
+        now_ms = self._clock.now_ms() + offset_ms
         headers = self._signer.headers(keys, _TARGET + action, body, now_ms)
         session = self._session or self._open()
         data = body if len(body) <= _BY_PARTS_BYTES else io.BytesIO(body)
         try:
             async with session.post(self._url, data=data, headers=headers, allow_redirects=False) as response:
                 content = await response.read()
-                return self._answer(response, content, keys, now_ms)
+                return self._answer(response, content, keys, now_ms, offset_ms)
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             return self._unanswered(error)
 
@@ -135,7 +138,8 @@ class Transport:
         """Take the service's time for signing from now on, when the answer shows a wrong clock."""
         if abs(answer.skew_s) < SKEW_S:
             return False
-        self.offset_ms += round(answer.skew_s * 1000)
+        # From the offset of that request: others under way were refused for the same wrong time.
+        self.offset_ms = answer.offset_ms + round(answer.skew_s * 1000)
         return True
 
     def expire(self, used: Credentials) -> bool:
@@ -163,10 +167,12 @@ class Transport:
         )
         return self._session
 
-    def _answer(self, response: aiohttp.ClientResponse, content: bytes, keys: Credentials, now_ms: int) -> Answer:
+    def _answer(
+        self, response: aiohttp.ClientResponse, content: bytes, keys: Credentials, now_ms: int, offset_ms: int
+    ) -> Answer:
         found = response.headers
         if response.status == 200:
-            return Answer(200, content, found.get("x-amzn-RequestId", ""), "", 0.0, 0.0, keys)
+            return Answer(200, content, found.get("x-amzn-RequestId", ""), "", 0.0, 0.0, keys, offset_ms)
         date = found.get("Date", "")
         return Answer(
             response.status,
@@ -176,6 +182,7 @@ class Transport:
             _wait_s(found.get("x-amz-retry-after", ""), found.get("Retry-After", "")),
             _skew_s(date, now_ms),
             keys,
+            offset_ms,
         )
 
     def _unanswered(self, error: Exception) -> Unanswered:
