@@ -100,6 +100,9 @@ class Consent(msgspec.Struct, frozen=True):
     allowed: tuple[str | bool | int | float, ...]
 
 
+Plan = tuple[tuple[bytes, tuple[str, ...]], ...]
+
+
 class CompiledFlow(msgspec.Struct, frozen=True, kw_only=True):
     """A flow, ready for a step. Built by ``core.compile.compile_flow``, or by ``build`` from parts.
 
@@ -129,6 +132,8 @@ class CompiledFlow(msgspec.Struct, frozen=True, kw_only=True):
         tree: Projection tree of ``paths``.
         plain: Its messages hold all memberships as they are, so that flows can share the rendered part.
         dated: Some audience has a start or an end.
+        plan: For each mapped path, in order, the text that stands before its value in a message of a profile
+            that has them all, and its steps.
     """
 
     id: str
@@ -156,6 +161,7 @@ class CompiledFlow(msgspec.Struct, frozen=True, kw_only=True):
     tree: dict[str, Any] = {}
     plain: bool = False
     dated: bool = False
+    plan: Plan = ()
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -203,7 +209,7 @@ class _Canonical(msgspec.Struct, frozen=True, kw_only=True):
     flows: list[dict[str, Any]]
 
 
-_DERIVED: Final = frozenset({"tree", "plain", "dated"})
+_DERIVED: Final = frozenset({"tree", "plain", "dated", "plan"})
 
 
 def build(**fields: Any) -> CompiledFlow:
@@ -236,7 +242,32 @@ def build(**fields: Any) -> CompiledFlow:
         for mapped in flow.segments.values()
         for segment in mapped.values()
     )
-    return msgspec.structs.replace(flow, digest=_digest(flow), plain=plain, dated=dated)
+    return msgspec.structs.replace(flow, digest=_digest(flow), plain=plain, dated=dated, plan=_plan(tree))
+
+
+def _plan(tree: dict[str, Any]) -> Plan:
+    """Lay the projection tree out as text between values."""
+    steps: list[tuple[str, ...]] = []
+
+    def walk(branch: dict[str, Any], above: tuple[str, ...]) -> None:
+        for name, below in branch.items():
+            if type(below) is str:
+                steps.append((*above, name))
+            else:
+                walk(below, (*above, name))
+
+    walk(tree, ())
+    plan: list[tuple[bytes, tuple[str, ...]]] = []
+    last: tuple[str, ...] = ()
+    for path in steps:
+        shared = 0
+        while last and shared < min(len(path), len(last)) - 1 and path[shared] == last[shared]:
+            shared += 1
+        text = b"}" * (len(last) - 1 - shared) + b"," if last else b"{"
+        names = [msgspec.json.encode(name) + b":" for name in path[shared:]]
+        plan.append((text + b"{".join(names), path))
+        last = path
+    return tuple(plan)
 
 
 def _hash(content: bytes) -> str:

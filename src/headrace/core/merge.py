@@ -7,14 +7,14 @@ Holds always (tests/core/test_merge.py):
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from headrace.core.model import Envelope, FlowMark, Identity, Membership, MembershipChange
 from headrace.core.times import from_ms
 
-Notes = Counter[str]
+Notes = dict[str, int]
+"""Codes of ``reasons.NOTES`` to how often."""
 
 
 class Moved(NamedTuple):
@@ -29,40 +29,43 @@ class Moved(NamedTuple):
 _ABSENT: Any = object()
 
 
+def note(notes: Notes, code: str, times: int = 1) -> None:
+    """Count something that happened."""
+    notes[code] = notes.get(code, 0) + times
+
+
 def merged(old: dict[str, Any], patch: Mapping[str, Any], notes: Notes) -> dict[str, Any]:
     """Fold a patch in: null removes, objects merge, everything else replaces."""
     new: dict[str, Any] | None = None
     for key, value in patch.items():
         had = old.get(key, _ABSENT)
-        kept = _folded(had, value, notes)
-        if kept is had:
+        kind = type(value)
+        if kind is dict:
+            if type(had) is dict:
+                kept = merged(had, value, notes)
+                if kept is had:
+                    continue
+                value = kept
+            else:
+                if had is not _ABSENT:
+                    note(notes, "type-conflict")
+                value = merged({}, value, notes)
+        elif value is None:
+            if had is not _ABSENT:
+                if new is None:
+                    new = dict(old)
+                del new[key]
             continue
+        elif type(had) is kind:
+            # 1, 1.0 and true are equal to Python and different in JSON, so arrays are compared by their text.
+            if had == value and (kind is not list or repr(had) == repr(value)):
+                continue
+        elif type(had) is dict:
+            note(notes, "type-conflict")
         if new is None:
             new = dict(old)
-        if kept is _ABSENT:
-            del new[key]
-        else:
-            new[key] = kept
+        new[key] = value
     return old if new is None else new
-
-
-def _folded(had: Any, value: Any, notes: Notes) -> Any:
-    """One field's new value; *had* itself when nothing changes, ``_ABSENT`` when it goes."""
-    if value is None:
-        return _ABSENT
-    if type(value) is dict:
-        if type(had) is dict:
-            return merged(had, value, notes)
-        if had is not _ABSENT:
-            notes["type-conflict"] += 1
-        return merged({}, value, notes)
-    if type(had) is dict:
-        notes["type-conflict"] += 1
-        return value
-    # 1, 1.0 and true are equal to Python and different in JSON.
-    if had == value and type(had) is type(value) and (type(value) is not list or repr(had) == repr(value)):
-        return had
-    return value
 
 
 def fold_attributes(
@@ -81,7 +84,7 @@ def fold_attributes(
     if timed:
         late = [key for key in patch if stamp < stamps.get(key, stamp)]
         if late:
-            notes["older-field"] += len(late)
+            note(notes, "older-field", len(late))
             patch = {key: value for key, value in patch.items() if key not in late}
     new = merged(old, patch, notes)
     if new is old and not timed:
@@ -107,13 +110,19 @@ def fold_memberships(
         had = segments.get(change.segment_id)
         now = _requalified(had, change, now_ms)
         if now is None:
-            notes["older-membership"] += 1
+            note(notes, "older-membership")
             continue
         if now is had:
             continue
         if new is old:
             new = dict(old)
-        new[change.namespace] = {**segments, change.segment_id: now}
+        if had is not None:
+            new[change.namespace] = {**segments, change.segment_id: now}
+        else:
+            # Kept in order, so that rendering never sorts.
+            new[change.namespace] = dict(sorted([*segments.items(), (change.segment_id, now)]))
+            if not segments:
+                new = dict(sorted(new.items()))
         moved.append(Moved(change.namespace, change.segment_id, had.member if had else None, now.member))
     return new, moved
 
@@ -143,7 +152,7 @@ def add_identities(old: dict[str, list[str]], found: Iterable[Identity]) -> dict
             if new is old:
                 new = dict(old)
             new[namespace] = sorted([*ids, key])
-    return new
+    return new if new is old or len(new) == len(old) else dict(sorted(new.items()))
 
 
 def join(survivor: Envelope, absorbed: Sequence[Envelope], notes: Notes) -> Envelope:
@@ -161,7 +170,7 @@ def join(survivor: Envelope, absorbed: Sequence[Envelope], notes: Notes) -> Enve
         memberships = _later(memberships, other.memberships)
         attributes, stamps = _newer(attributes, stamps, other.attributes, other.stamps, notes)
         marks = _joined_marks(marks, other)
-    notes["merged"] += 1
+    note(notes, "merged")
     return Envelope(
         survivor.format, survivor.profile_id, survivor.epoch, survivor.version,
         identities, attributes, stamps, memberships, marks, survivor.ordinal,
@@ -178,7 +187,7 @@ def _later(
             had = into.get(segment_id)
             if had is None or m.since > had.since:
                 into[segment_id] = m
-    return new
+    return {namespace: dict(sorted(segments.items())) for namespace, segments in sorted(new.items())}
 
 
 def _newer(
@@ -202,9 +211,9 @@ def _newer(
             if older is None or stamp > older:
                 new[key] = value
         elif older is None or stamp > older:
-            new[key] = _folded(new[key], value, notes)
+            new[key] = merged({key: new[key]}, {key: value}, notes)[key]
         else:
-            new[key] = _folded(value, new[key], notes)
+            new[key] = merged({key: value}, {key: new[key]}, notes)[key]
     return new, stamps
 
 

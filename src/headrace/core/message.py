@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from headrace.core.flow import CompiledFlow, MappedSegment
+from headrace.core.flow import CompiledFlow, MappedSegment, Plan
 from headrace.core.model import Cause, Membership
 from headrace.core.paths import project
 from headrace.core.times import on_wire
@@ -23,20 +23,26 @@ Memberships = Mapping[str, Mapping[str, Membership]]
 Mapped = Mapping[str, Mapping[str, MappedSegment]]
 
 
+class _Item(msgspec.Struct, frozen=True, gc=False):
+    id: str
+
+
+class _Entry(msgspec.Struct, frozen=True, gc=False):
+    lastQualificationTime: str  # noqa: N815 - the wire's spelling
+    status: str
+
+
 def identity_part(identities: Mapping[str, list[str]]) -> bytes:
     """``identityMap``: lower-case namespaces, each item carrying only its id."""
-    return _encode_sorted({namespace: [{"id": i} for i in ids] for namespace, ids in identities.items()})
+    return _encode({namespace: [_Item(i) for i in ids] for namespace, ids in identities.items()})
 
 
 def plain_membership_part(memberships: Memberships) -> bytes:
     """``segmentMembership`` of all audiences, current statuses, no extras: the common case, shared by flows."""
-    return _encode_sorted(
+    return _encode(
         {
             namespace: {
-                segment_id: {
-                    "lastQualificationTime": on_wire(m.since),
-                    "status": "realized" if m.member else "exited",
-                }
+                segment_id: _Entry(m.since[:19] + "Z", "realized" if m.member else "exited")
                 for segment_id, m in segments.items()
             }
             for namespace, segments in memberships.items()
@@ -113,7 +119,37 @@ def assemble(
     flow: CompiledFlow, attributes: dict[str, Any], membership: bytes, identity: bytes, block: bytes | None
 ) -> bytes:
     """Join the parts into one message."""
-    chosen = project(flow.tree, attributes)
-    head = _encode(chosen)[:-1] + b"," if chosen else b"{"
+    head = _all_there(flow.plan, attributes)
+    if head is None:
+        chosen = project(flow.tree, attributes)
+        head = _encode(chosen)[:-1] + b"," if chosen else b"{"
     tail = b"}" if block is None else b',"_headrace":' + block + b"}"
     return b"".join((head, b'"segmentMembership":', membership, b',"identityMap":', identity, tail))
+
+
+def _all_there(plan: Plan, attributes: dict[str, Any]) -> bytes | None:
+    """The attributes' part when the profile has every mapped one: the text between the values is known.
+
+    Gives the bytes that encoding ``project`` would give, at a third of its time; None when one is missing.
+    """
+    parts: list[bytes] = []
+    try:
+        for before, steps in plan:
+            value: Any = attributes
+            for step in steps:
+                value = value[step]
+            if value is None or value == {}:
+                return None
+            parts.append(before)
+            parts.append(_encode(value))
+    except (KeyError, TypeError, IndexError):
+        return None
+    if not parts:
+        return None
+    parts.append(plan_end(plan))
+    return b"".join(parts)
+
+
+def plan_end(plan: Plan) -> bytes:
+    """What closes the last value's objects, and a comma."""
+    return b"}" * (len(plan[-1][1]) - 1) + b","

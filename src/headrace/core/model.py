@@ -70,11 +70,11 @@ class Envelope(msgspec.Struct, array_like=True):
         epoch: Ordinal of the input that created the profile.
         version: Grows by one per applied input that changed something or made an export, so that no two
             exports of one flow share an id.
-        identities: Namespace to ids, ids sorted.
+        identities: Namespace to ids, both sorted.
         attributes: Everything of the XDM record but identities and memberships.
         stamps: For each top-level attribute the ordinal of the input that gave it its value (with
             mergeBy timestamp: that input's own time, epoch milliseconds).
-        memberships: Namespace to audience id to membership.
+        memberships: Namespace to audience id to membership, both sorted.
         marks: Flow id to what it last exported.
         ordinal: Ordinal of the last input that changed something.
     """
@@ -205,3 +205,21 @@ class Export(msgspec.Struct, array_like=True, gc=False):
     made_ms: int
     config: str
     after: list[tuple[int, int]] = []
+
+
+class Step(msgspec.Struct, gc=False):
+    """What an input did.
+
+    Attributes:
+        envelope: The profile afterwards; None when it does not exist (any more).
+        changed: The envelope differs from the one given and must be stored.
+        exports: (index of the flow, bucket, export), in the order of the flows.
+        held: Per flow the reason why nothing was exported, "" where something was.
+        notes: What else happened, counted.
+    """
+
+    envelope: Envelope | None
+    changed: bool
+    exports: list[tuple[int, int, Export]]
+    held: list[str]
+    notes: dict[str, int]

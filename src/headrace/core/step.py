@@ -10,11 +10,8 @@ Holds always (tests/core/test_step.py, tests/core/test_properties.py):
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
-
-import msgspec
 
 from headrace.core import message
 from headrace.core.flow import CompiledFlow, MappedSegment, Snapshot
@@ -33,6 +30,7 @@ from headrace.core.model import (
     Membership,
     MembershipChange,
     Replay,
+    Step,
     Tick,
     Update,
 )
@@ -40,24 +38,6 @@ from headrace.core.paths import parse, read, written
 from headrace.core.times import from_ms
 
 _EXPORTED: Final = ""
-
-
-class Step(msgspec.Struct, gc=False):
-    """What an input did.
-
-    Attributes:
-        envelope: The profile afterwards; None when it does not exist (any more).
-        changed: The envelope differs from the one given and must be stored.
-        exports: (index of the flow, bucket, export), in the order of the flows.
-        held: Per flow the reason why nothing was exported, "" where something was.
-        notes: What else happened, counted.
-    """
-
-    envelope: Envelope | None
-    changed: bool
-    exports: list[tuple[int, int, Export]]
-    held: list[str]
-    notes: Notes
 
 
 class _View:
@@ -112,7 +92,7 @@ def step(
     if isinstance(change, Update):
         return _update(envelope, absorbed, change, identities, profile_id, ordinal, now_ms, snapshot)
     if envelope is None:
-        return Step(None, False, [], ["unknown-profile"] * len(snapshot.flows), Counter())
+        return Step(None, False, [], ["unknown-profile"] * len(snapshot.flows), {})
     if isinstance(change, Tick):
         return _tick(envelope, ordinal, now_ms, snapshot)
     if isinstance(change, Delete):
@@ -124,7 +104,7 @@ def _update(
     envelope: Envelope | None, absorbed: Sequence[Envelope], update: Update, identities: Sequence[Identity],
     profile_id: str, ordinal: int, now_ms: int, snapshot: Snapshot,
 ) -> Step:  # fmt: skip
-    notes: Notes = Counter()
+    notes: Notes = {}
     before = envelope or Envelope(FORMAT, profile_id, ordinal, 0, {}, {}, {}, {}, {}, ordinal)
     base = join(before, absorbed, notes) if absorbed else before
     timed = snapshot.merge_by == "timestamp"
@@ -177,7 +157,7 @@ def _moved_by_join(
 
 def _tick(envelope: Envelope, ordinal: int, now_ms: int, snapshot: Snapshot) -> Step:
     """Memberships whose validUntil has passed leave at that time."""
-    notes: Notes = Counter()
+    notes: Notes = {}
     now = from_ms(now_ms)
     ended = [
         MembershipChange(namespace, segment_id, False, max(m.valid_until, m.since), m.valid_until)
@@ -215,7 +195,7 @@ def _delete(envelope: Envelope, ordinal: int, now_ms: int, snapshot: Snapshot) -
         export, last = _export(view, flow, flow.segments, Cause("delete", [], [], [], left), "")
         exports.append((index, last.bucket, export))
         held.append(_EXPORTED)
-    return Step(None, True, exports, held, Counter())
+    return Step(None, True, exports, held, {})
 
 
 def _restate(envelope: Envelope, change: Backfill | Replay, ordinal: int, now_ms: int, snapshot: Snapshot) -> Step:
@@ -241,7 +221,7 @@ def _restate(envelope: Envelope, change: Backfill | Replay, ordinal: int, now_ms
             after.marks = {**after.marks, flow.id: mark}
     if exports:
         after.version = envelope.version + 1
-    return Step(after if exports else envelope, bool(exports), exports, held, Counter())
+    return Step(after if exports else envelope, bool(exports), exports, held, {})
 
 
 def _with(envelope: Envelope, *, memberships: dict[str, dict[str, Membership]], ordinal: int) -> Envelope:

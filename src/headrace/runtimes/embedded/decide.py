@@ -15,8 +15,8 @@ import msgspec
 from headrace.core.envelope import decode, encode
 from headrace.core.flow import Snapshot
 from headrace.core.link import Guards, Link, Row, link, name
-from headrace.core.model import Backfill, Delete, Envelope, Export, Identity, Replay, Tick, Update
-from headrace.core.step import Step, step
+from headrace.core.model import Backfill, Delete, Envelope, Export, Identity, Replay, Step, Tick, Update
+from headrace.core.step import step
 from headrace.core.update import parse_update
 from headrace.errors import UpdateRefusedError
 from headrace.sources.base import Batch as SourceBatch
@@ -159,6 +159,7 @@ class _Deciding:
         self._flow_totals = [totals.flows.setdefault(f.id, records.FlowTotals()) for f in self._snapshot.flows]
         self._seen: dict[bytes, bool] = {}
         self._new_ids: list[bytes] = []
+        self._held: dict[tuple[str, ...], int] = {}
 
     def run(self) -> Decision:
         self._rows.turn()
@@ -175,6 +176,7 @@ class _Deciding:
                     self._apply_update(number, index, update, seen, batch.bodies[index], source)
         for command in self._commands:
             self._apply_command(command)
+        self._count_flows()
         self._write(names)
         return self._out
 
@@ -260,8 +262,7 @@ class _Deciding:
                 return
             self._seen[digest] = True
             self._new_ids.append(digest)
-        rows = self._rows.young
-        found = link(update, {i: rows.get(i) for i in update.identities}, self._count, self._guards)
+        found = self._link(update)
         profiles = self._profiles.young
         profile_id = found.profile_id or self._new_name(update)
         envelope = profiles.get(profile_id) if found.profile_id else None
@@ -270,7 +271,7 @@ class _Deciding:
             envelope, absorbed, update, found.identities, profile_id, self._ordinal, self._now_ms, self._snapshot
         )
         if found.refused:
-            done.notes["refused-stitch"] += 1
+            done.notes["refused-stitch"] = 1
         if done.changed:
             assert done.envelope is not None
             try:
@@ -288,6 +289,19 @@ class _Deciding:
                 self._totals.profiles += 1
         self._journal(records.UPDATE, body, source)
         self._count_step(done)
+
+    def _link(self, update: Update) -> Link:
+        rows = self._rows.young
+        identities = update.identities
+        row = rows.get(identities[0])
+        if row is not None:
+            # Most updates are about one known profile.
+            for identity in identities:
+                if rows.get(identity) != row:
+                    break
+            else:
+                return Link(row.profile_id, (), identities)
+        return link(update, {i: rows.get(i) for i in identities}, self._count, self._guards)
 
     def _new_name(self, update: Update) -> str:
         profile_id = name(self._d._installation_key, update.primary)
@@ -345,24 +359,30 @@ class _Deciding:
         self._ordinal += 1
 
     def _count_step(self, done: Step) -> None:
-        totals = self._totals
-        totals.accepted += 1
-        for counted, reason in zip(self._flow_totals, done.held, strict=True):
-            counted.accepted += 1
-            if reason:
-                held = counted.held
-                held[reason] = held.get(reason, 0) + 1
+        self._totals.accepted += 1
+        held = tuple(done.held)
+        self._held[held] = self._held.get(held, 0) + 1
         for index, bucket, export in done.exports:
-            counted = self._flow_totals[index]
-            counted.exported += 1
-            counted.bytes += len(export.data)
-            triggers = counted.triggers
-            for trigger in export.cause.triggers or (export.cause.kind,):
-                triggers[trigger] = triggers.get(trigger, 0) + 1
             self._out.exports[index].append((bucket, export))
         if done.notes:
             for code, n in done.notes.items():
-                totals.notes[code] = totals.notes.get(code, 0) + n
+                self._totals.notes[code] = self._totals.notes.get(code, 0) + n
+
+    def _count_flows(self) -> None:
+        """Fold what this batch did into the totals of each flow."""
+        for held, n in self._held.items():
+            for counted, reason in zip(self._flow_totals, held, strict=True):
+                counted.accepted += n
+                if reason:
+                    counted.held[reason] = counted.held.get(reason, 0) + n
+        for counted, exports in zip(self._flow_totals, self._out.exports, strict=True):
+            counted.exported += len(exports)
+            triggers = counted.triggers
+            for _, export in exports:
+                counted.bytes += len(export.data)
+                cause = export.cause
+                for trigger in cause.triggers or (cause.kind,):
+                    triggers[trigger] = triggers.get(trigger, 0) + 1
 
     # -- writing ----------------------------------------------------------------------------------
 

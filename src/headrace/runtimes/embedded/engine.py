@@ -56,7 +56,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     journal_ms: int = 24 * 3_600_000
     dedup_window_ms: int = 24 * 3_600_000
     drain_timeout_s: float = 30.0
-    cached_profiles: int = 4096
+    cached_profiles: int = 20000
     sandbox: str = "prod"
 
 
