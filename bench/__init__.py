@@ -1,0 +1,1 @@
+"""Benchmarks: one folder a case, run by `make bench NAME=<case>`; rows in bench/results."""

@@ -1,0 +1,164 @@
+"""``make bench NAME=writer``: run the contenders in turn, several rounds, and add a row to bench/results/writer.md.
+
+The server is a process of its own, counts and answers without decoding, and its CPU is not counted.
+With --judge it records instead, and the row says what became of the records: loss, repeats, order.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from bench.writer.contenders import CONTENDERS, Report, make_records
+from headrace.testing import Certificate, Child, Script, Verdict, judge, make_certificate, random_faults, read_records
+from headrace.testing.judge import whole
+
+RESULTS = Path(__file__).parent.parent / "results" / "writer.md"
+MACHINE = "2 cores, 24 GiB, x86_64, Python 3.11"
+SHARE = {"aiokpl": 10, "async-kinesis": 10, "async-kinesis-limited": 40}
+"""Slow contenders get a part of the records, so that a round stays short."""
+
+HEAD = """# Writers: records per CPU-second of the client
+
+`make bench NAME=writer`: each contender sends records of 650 bytes (partition key of 32 characters) to a
+server of our own (`headrace.testing`, fast mode) in another process, until all are acknowledged. Given are
+medians over the rounds and their ratio to Headrace; "fails" is the share of records that the server throttles.
+Headrace keeps the order per key and reads every sequence number; the others keep none under failures.
+"""
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make bench NAME=writer")
+    parser.add_argument("--records", type=int, default=200_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--fails", type=float, default=0.0, help="share of records that are throttled")
+    parser.add_argument("--tls", action="store_true")
+    parser.add_argument("--only", action="append", choices=CONTENDERS, help="this contender; may be given again")
+    parser.add_argument("--judge", action="store_true", help="record, and judge loss, repeats and order")
+    parser.add_argument("--keys", type=int, help="partition keys (default: one a record; with --judge 2000)")
+    parser.add_argument("--dry", action="store_true", help="print only, write no row")
+    return parser.parse_args()
+
+
+def run(name: str, url: str, count: int, keys: int, certificate: Certificate | None) -> Report:
+    """Run one contender in a process of its own."""
+    environment = dict(os.environ)
+    if certificate:
+        environment |= {"AWS_CA_BUNDLE": str(certificate.cert), "SSL_CERT_FILE": str(certificate.cert)}
+    command = [sys.executable, "-W", "ignore", "-m", "bench.writer.contenders", name, url, "s", str(count), str(keys)]
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, timeout=600, check=True)
+    return msgspec.json.decode(done.stdout.splitlines()[-1], type=Report)
+
+
+@contextmanager
+def server(
+    options: argparse.Namespace, folder: Path, record: Path | None
+) -> Iterator[tuple[Child, Certificate | None]]:
+    certificate = make_certificate(folder) if options.tls else None
+    script = Script(faults=random_faults(throttle=options.fails), seed=1)
+    # one shard when answers are prepared: aiokpl sends again what is answered from another shard than it computed
+    with Child(
+        streams={"s": 4 if record else 1},
+        script=script,
+        fast=record is None,
+        record=record,
+        keep=False,
+        certificate=certificate,
+    ) as child:
+        yield child, certificate
+
+
+def measure(options: argparse.Namespace, names: list[str]) -> dict[str, list[Report]]:
+    """Run the contenders in turn; every record must have been accepted by the server."""
+    reports: dict[str, list[Report]] = {name: [] for name in names}
+    with tempfile.TemporaryDirectory() as folder, server(options, Path(folder), None) as (child, certificate):
+        for _ in range(options.rounds):
+            for name in names:
+                count = options.records // SHARE.get(name, 1)
+                before = child.counts().accepted
+                report = run(name, child.url, count, options.keys or count, certificate)
+                taken = child.counts().accepted - before - 300
+                if taken != count or report.failed or report.acknowledged not in (-1, count):
+                    sys.stdout.write(f"{name}: {taken} of {count} accepted, {report}\n")
+                reports[name].append(report)
+                rate = report.records / report.cpu_s
+                sys.stdout.write(
+                    f"{name:14} {rate:10,.0f} records/CPU-s  {report.records / report.wall_s:10,.0f}/s\n"
+                )
+    return reports
+
+
+def judged(options: argparse.Namespace, name: str) -> tuple[Report, Verdict]:
+    """Run one contender against a recording server, and judge the recording."""
+    count, keys = options.records // SHARE.get(name, 1), options.keys or 2000
+    with tempfile.TemporaryDirectory() as folder:
+        record = Path(folder) / "records"
+        with server(options, Path(folder), record) as (child, certificate):
+            report = run(name, child.url, count, keys, certificate)
+        expected: dict[str, list[bytes]] = {}
+        for key, data in make_records(count, keys):
+            expected.setdefault(key, []).append(data)
+        records = (r for r in read_records(record) if not r.key.startswith("warm-"))
+        return report, judge({"s": expected}, records, identify=whole)
+
+
+def write(title: str, lines: list[str], options: argparse.Namespace, load: float) -> None:
+    command = shlex.join(["make", "bench", "NAME=writer", f"ARGS={' '.join(sys.argv[1:])}"])
+    now = datetime.now(UTC)
+    text = f"\n## {now:%Y-%m-%d %H:%M} UTC, {title}\n\n`{command}`, {MACHINE}, load {load:.2f} at the start\n\n"
+    text += "\n".join(lines) + "\n"
+    sys.stdout.write(text)
+    if not options.dry:
+        RESULTS.parent.mkdir(exist_ok=True)
+        before = RESULTS.read_text() if RESULTS.exists() else HEAD
+        RESULTS.write_text(before + text)
+
+
+def main() -> None:
+    options = arguments()
+    names = options.only or list(CONTENDERS)
+    load = os.getloadavg()[0]
+    title = f"{options.fails:.0%} fails, {'TLS' if options.tls else 'plain'}, JSON"
+    if options.judge:
+        lines = [
+            "| contender | records | acknowledged | lost | duplicates | out of order |",
+            "|---|--:|--:|--:|--:|--:|",
+        ]
+        for name in names:
+            report, verdict = judged(options, name)
+            told = report.acknowledged if report.acknowledged >= 0 else "not told"
+            lines.append(
+                f"| {name} | {report.records} | {told} | {verdict.lost.count} | {verdict.duplicates.count} "
+                f"| {verdict.disorder.count} |"
+            )
+        write(f"judged, {title}, {options.keys or 2000} keys", lines, options, load)
+        return
+    reports = measure(options, names)
+    rates = {name: statistics.median(r.records / r.cpu_s for r in found) for name, found in reports.items()}
+    lines = [
+        "| contender | records a round | rounds | records per CPU-second | CPU-s per million | records/s | ratio |",
+        "|---|--:|--:|--:|--:|--:|--:|",
+    ]
+    for name, found in reports.items():
+        wall = statistics.median(r.records / r.wall_s for r in found)
+        ratio = f"{rates['headrace'] / rates[name]:.1f}x" if "headrace" in rates and name != "headrace" else ""
+        lines.append(
+            f"| {name} | {found[0].records:,} | {len(found)} | {rates[name]:,.0f} | {1e6 / rates[name]:.1f} "
+            f"| {wall:,.0f} | {ratio} |"
+        )
+    write(title, lines, options, load)
+
+
+if __name__ == "__main__":
+    main()
