@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gzip
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, Literal
 
@@ -185,3 +187,30 @@ def test_a_pipe_is_let_go(tmp_path: Path) -> None:
         assert await reading is None
 
     run(test())
+
+
+@pytest.mark.parametrize("regular", [False, True])
+def test_standard_input(tmp_path: Path, regular: bool) -> None:
+    """``-`` reads standard input to its end, be it a pipe or a file, and has no position."""
+    program = """
+import asyncio
+from headrace.sources.jsonl import JsonLines
+
+async def main():
+    source = JsonLines("-", follow=True)
+    await source.open(None)
+    while (batch := await source.read(2)) is not None:
+        print([bytes(body).strip() for body in batch.bodies], batch.place(0), batch.position)
+    await source.close()
+
+asyncio.run(main())
+"""
+    text = b'{"a":1}\n\n{"a":2}\n{"a":3}'
+    path = tmp_path / "updates.jsonl"
+    path.write_bytes(text)
+    command = [sys.executable, "-c", program]
+    with path.open("rb") as file:
+        given: dict[str, Any] = {"stdin": file} if regular else {"input": text}
+        got = subprocess.run(command, **given, capture_output=True, check=True, timeout=30)
+    lines = ["[b'{\"a\":1}', b'{\"a\":2}'] stdin line 1 None", "[b'{\"a\":3}'] stdin line 4 None"]
+    assert got.stdout.decode().splitlines() == lines

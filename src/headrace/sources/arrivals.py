@@ -60,9 +60,8 @@ class Request:
 
     def place(self, index: int) -> str:
         """Where one update came from, in words."""
-        return (
-            f"inlet {self.inlet} batch {self.ref} message {index}" if self.batch else f"inlet {self.inlet} {self.ref}"
-        )
+        part = f"batch {self.ref} message {index}" if self.batch else f"request {self.ref}"
+        return f"inlet {self.inlet} {part}"
 
 
 class Arrivals:

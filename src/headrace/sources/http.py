@@ -62,6 +62,8 @@ class HttpCollection:
     ) -> None:
         if queue_bytes < 2 * max_body_bytes + OVERHEAD_BYTES:
             raise ValueError("queue_bytes must hold a body twice, since a compressed one is held beside its content")
+        if any(not token for token in (tokens or {}).values()):
+            raise ValueError("a token may not be empty")
         self._grace_s = grace_s
         self._arrivals = Arrivals(self.id, queue_bytes)
         routes = Routes(

@@ -16,6 +16,9 @@ from headrace.sources.problems import problem
 HEAD_BYTES: Final = 65_536
 """The most a request's line and headers may take."""
 
+LINGER_S: Final = 1.0
+"""How long a refused client may go on sending before the connection is closed."""
+
 _LINES: Final = {400: b"HTTP/1.1 400 Bad Request\r\n", 431: b"HTTP/1.1 431 Request Header Fields Too Large\r\n"}
 
 
@@ -24,8 +27,11 @@ class _Protocol(HttpToolsProtocol):
 
     _head_bytes = 0
     _in_head = True
+    _refused = False
 
     def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
         if self._in_head:
             self._head_bytes += len(data)
             if self._head_bytes - len(data) > HEAD_BYTES:
@@ -49,18 +55,18 @@ class _Protocol(HttpToolsProtocol):
         self._refuse("bad-request")
 
     def _refuse(self, code: str) -> None:
-        if self.transport.is_closing():
+        if self._refused or self.transport.is_closing():
             return
+        self._refused = True
         what = problem(code)
         body = msgspec.json.encode(what)
-        self.transport.write(
-            _LINES[what.status]
-            + b"content-type: application/json\r\nconnection: close\r\ncontent-length: "
-            + str(len(body)).encode()
-            + b"\r\n\r\n"
-            + body
-        )
-        self.transport.close()
+        head = b"content-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % len(body)
+        self.transport.write(_LINES[what.status] + head + body)
+        if not self.transport.can_write_eof():
+            self.transport.close()
+            return
+        self.transport.write_eof()  # closing with input unread would reset the connection, and the answer be lost
+        self.loop.call_later(LINGER_S, self.transport.close)
 
 
 class Listener:
