@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
@@ -58,18 +59,20 @@ class RawServer:
 
     Args:
         reply: Gets a request, gives bytes to send, ``HANG`` or ``HANG_UP``.
+        tls: Speak TLS with this.
     """
 
-    def __init__(self, reply: Callable[[Got], bytes]) -> None:
+    def __init__(self, reply: Callable[[Got], bytes], tls: ssl.SSLContext | None = None) -> None:
         self._reply = reply
+        self._tls = tls
         self.got: list[Got] = []
         self.connections = 0
         self.url = ""
         self._release = asyncio.Event()
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=2**24)
-        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=2**24, ssl=self._tls)
+        self.url = f"{'https' if self._tls else 'http'}://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, value: object, trace: TracebackType | None) -> None:

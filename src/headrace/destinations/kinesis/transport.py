@@ -9,6 +9,7 @@ Holds always (tests/destinations/kinesis/test_transport.py):
 from __future__ import annotations
 
 import asyncio
+import functools
 import io
 import ssl
 from email.utils import parsedate_to_datetime
@@ -154,10 +155,7 @@ class Transport:
             await session.close()
 
     def _open(self) -> aiohttp.ClientSession:
-        context: ssl.SSLContext | bool = True
-        if self._url.scheme == "https":
-            context = ssl.create_default_context()
-            context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context = _tls() if self._url.scheme == "https" else True
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=self._connections, ssl=context),
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -203,6 +201,14 @@ class Transport:
             case _:
                 told = f"{host} closed the connection without an answer ({type(error).__name__})"
                 return Unanswered(sent=True, code="connection-lost", detail=told)
+
+
+@functools.cache
+def _tls() -> ssl.SSLContext:
+    """The system's authorities, TLS 1.2 or later; loaded once, because loading takes longer than a handshake."""
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
 
 
 def _wait_s(amazon_ms: str, standard_s: str) -> float:
