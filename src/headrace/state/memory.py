@@ -8,6 +8,8 @@ from __future__ import annotations
 import bisect
 from collections.abc import Iterator, Sequence
 
+from headrace.state.base import Batch
+
 
 class MemoryBatch:
     """See ``state.base.Batch``."""
@@ -58,8 +60,9 @@ class MemoryState:
         """See ``state.base.State``."""
         return MemoryBatch()
 
-    def commit(self, batch: MemoryBatch) -> None:
+    def commit(self, batch: Batch) -> None:
         """See ``state.base.State``."""
+        assert isinstance(batch, MemoryBatch)
         for key, value, end in batch.changes:
             if end:
                 for inside in [k for k in self._values if key <= k < end]:

@@ -181,6 +181,7 @@ decode_index_row: Final = msgspec.msgpack.Decoder(IndexRow).decode
 decode_totals: Final = msgspec.msgpack.Decoder(Totals).decode
 decode_letter: Final = msgspec.msgpack.Decoder(DeadLetter).decode
 decode_cursor: Final = msgspec.msgpack.Decoder(Cursor).decode
+decode_exports: Final = msgspec.msgpack.Decoder(list[Export]).decode
 _decode_journal: Final = msgspec.msgpack.Decoder(JournalBlock).decode
 _decode_ledger: Final = msgspec.msgpack.Decoder(LedgerBlock).decode
 

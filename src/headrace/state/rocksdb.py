@@ -79,7 +79,8 @@ class RocksState:
         if not keys:
             return []
         with _translated():
-            return self._db.get(list(keys))
+            found: list[bytes | None] = self._db.get(list(keys))  # type: ignore[assignment]
+            return found
 
     def scan(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
         """See ``state.base.State``."""

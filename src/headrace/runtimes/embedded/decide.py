@@ -38,6 +38,10 @@ _KINDS: Final = {
 }
 
 
+_REPEATED: Final = b"repeated"
+"""In place of an update id's digest: known to be a repeat."""
+
+
 class _Recent(Generic[K, V]):
     """A bounded cache in two generations: what was not used during the last one is dropped.
 
@@ -113,7 +117,7 @@ class Decider:
 
     def decide(
         self, batches: Sequence[SourceBatch], commands: Sequence[Command], first: int, now_ms: int,
-        totals: records.Totals, batch: Batch,
+        totals: records.Totals, batch: Batch, *, repeats: frozenset[int] | None = None,
     ) -> Decision:  # fmt: skip
         """Decide inputs in order: the batches', then the commands.
 
@@ -124,8 +128,10 @@ class Decider:
             now_ms: Time of the batch.
             totals: Counted into.
             batch: Profiles, identities and update ids are put into it.
+            repeats: When a journal is folded again: indexes of the updates that were repeats. Update ids
+                themselves are then not looked at.
         """
-        return _Deciding(self, batches, commands, first, now_ms, totals, batch).run()
+        return _Deciding(self, batches, commands, first, now_ms, totals, batch, repeats).run()
 
     # Shared with the batch under way.
 
@@ -139,9 +145,10 @@ class _Deciding:
 
     def __init__(
         self, decider: Decider, batches: Sequence[SourceBatch], commands: Sequence[Command], first: int,
-        now_ms: int, totals: records.Totals, batch: Batch,
+        now_ms: int, totals: records.Totals, batch: Batch, repeats: frozenset[int] | None,
     ) -> None:  # fmt: skip
         self._d = decider
+        self._repeats = repeats
         self._snapshot = decider.snapshot
         self._keys = decider._keys
         self._rows, self._profiles = decider._rows, decider._profiles
@@ -202,7 +209,9 @@ class _Deciding:
                 continue
             update_id = (ids[index] if ids is not None else None) or update.update_id
             digest = None
-            if update_id is not None:
+            if self._repeats is not None:
+                digest = _REPEATED if index in self._repeats else None
+            elif update_id is not None:
                 digest = hashlib.blake2b(update_id.encode(), digest_size=16).digest()
                 self._seen[digest] = False
             parsed.append((update, digest))
@@ -257,7 +266,7 @@ class _Deciding:
         self, number: int, index: int, update: Update, digest: bytes | None, body: bytes, source: int
     ) -> None:  # fmt: skip
         if digest is not None:
-            if self._seen[digest]:
+            if digest is _REPEATED or self._seen[digest]:
                 self._repeat(body, source)
                 return
             self._seen[digest] = True

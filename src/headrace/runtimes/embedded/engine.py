@@ -380,9 +380,15 @@ class Engine:
         """Drain: what was read is decided, what is on its way gets its time, the rest stays on disk."""
         self._stopping = True
         self._space.set()
-        for source in self._sources:
-            await source.close()
-        await asyncio.gather(*pulls, return_exceptions=True)
+        # A source may wait, while it closes, for what it handed over to be acknowledged: rounds go on meanwhile.
+        ending = asyncio.gather(*(source.close() for source in self._sources), *pulls, return_exceptions=True)
+        ending.add_done_callback(lambda _: self._work.set())
+        while not ending.done():
+            if self._inputs or self._commands:
+                await self._round()
+                continue
+            self._work.clear()
+            await self._work.wait()
         deadline = self._clock.monotonic_s() + self.options.drain_timeout_s
         while self._inputs or self._commands:
             await self._round()

@@ -23,9 +23,9 @@ from headrace.core.model import BUCKETS, Export
 from headrace.destinations.dispatch import Block, Dispatcher, Pending, pending
 from headrace.state.base import Batch, State
 from headrace.state.keys import HEADS, OUTBOX, SETTLED, Keys
+from headrace.state.records import decode_exports
 
 _encode: Final = msgspec.msgpack.Encoder().encode
-_decode: Final = msgspec.msgpack.Decoder(list[Export]).decode
 _OVERHEAD_BYTES: Final = 600
 """What an export takes in memory beside its message, about: objects, lane, block."""
 
@@ -164,7 +164,7 @@ class Outbox:
         start = prefix + bucket.cursor.to_bytes(8, "big")
         end = prefix + (self._durable + 1).to_bytes(8, "big")
         for key, value in self._state.scan(start, end):
-            exports = _decode(value)
+            exports = decode_exports(value)
             bucket.cursor = exports[-1].ordinal + 1
             mark = self._state.get_many([self._marks[bucket.number] + key[-8:]])[0]
             bits = int.from_bytes(mark, "little") if mark else 0

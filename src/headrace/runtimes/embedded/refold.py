@@ -1,0 +1,132 @@
+"""Fold the journal again, from nothing, and compare: what is stored must be what the inputs come to (I1)."""
+
+from __future__ import annotations
+
+import msgspec
+
+from headrace.core.envelope import decode
+from headrace.core.flow import Snapshot, compile_canonical
+from headrace.core.model import Backfill, Delete, Replay, Tick
+from headrace.runtimes.embedded.decide import Command, Decider
+from headrace.sources.base import Batch as SourceBatch
+from headrace.state import reading, records
+from headrace.state.base import State
+from headrace.state.keys import CONFIGURATION, DEAD_LETTER, IDENTITY, LEDGER, OUTBOX, PROFILE, Keys
+from headrace.state.memory import MemoryState
+
+_COMMANDS = {records.TICK: Tick, records.BACKFILL: Backfill, records.DELETE: Delete, records.REPLAY: Replay}
+
+
+class Comparison(msgspec.Struct):
+    """What folding the journal again showed.
+
+    Attributes:
+        inputs: Inputs folded.
+        first: Ordinal of the first; above 1 the journal's beginning has been removed by age.
+        profiles: Profiles compared: those made within the journal.
+        older: Profiles made before its beginning, which it cannot tell.
+        differing: Ids of profiles whose stored bytes are not what the inputs come to.
+        exports: Exports that the inputs come to.
+        missing: Ids of those that are neither settled nor pending; only compared when the journal is whole.
+        unexpected: Ids that are stored and do not follow from the inputs; likewise.
+    """
+
+    inputs: int = 0
+    first: int = 1
+    profiles: int = 0
+    older: int = 0
+    differing: list[str] = []
+    exports: int = 0
+    missing: list[str] = []
+    unexpected: list[str] = []
+
+    @property
+    def same(self) -> bool:
+        """True when nothing differs."""
+        return not (self.differing or self.missing or self.unexpected)
+
+
+def refold(state: State, keys: Keys, installation_key: bytes) -> Comparison:
+    """Fold the whole journal into memory, and compare it with the state.
+
+    Memory grows with the profiles of the journal: this is for finding faults, not for every day.
+    """
+    found = Comparison()
+    memory = MemoryState()
+    decider: Decider | None = None
+    snapshots: dict[str, Snapshot] = {}
+    exports: set[str] = set()
+    for block in reading.journal(state, keys):
+        if decider is None:
+            found.first = block.first
+        snapshot = snapshots.get(block.config)
+        if snapshot is None:
+            snapshot = snapshots[block.config] = _snapshot(state, keys, block.config)
+        if decider is None:
+            decider = Decider(memory, keys, snapshot, installation_key, dedup_window_ms=0, cached=1 << 30)
+        decider.snapshot = snapshot
+        batch = memory.batch()
+        made = decider.decide(
+            [_updates(block)], _commands(block), block.first, block.now_ms, records.Totals(), batch,
+            repeats=frozenset(i for i, kind in enumerate(block.kinds) if kind == records.REPEAT),
+        )  # fmt: skip
+        memory.commit(batch)
+        exports.update(export.export_id for of_flow in made.exports for _, export in of_flow)
+        found.inputs += len(block.kinds)
+    found.exports = len(exports)
+    _compare_profiles(state, memory, keys, found)
+    if found.first == 1:
+        stored = _stored_exports(state, keys)
+        found.missing = sorted(exports - stored)
+        found.unexpected = sorted(stored - exports)
+    return found
+
+
+def _snapshot(state: State, keys: Keys, version: str) -> Snapshot:
+    stored = state.get_many([keys.named(CONFIGURATION, version)])[0]
+    return compile_canonical(stored or b"")
+
+
+def _updates(block: records.JournalBlock) -> SourceBatch:
+    kinds = (records.UPDATE, records.REPEAT)
+    bodies = [body for kind, body in zip(block.kinds, block.bodies, strict=True) if kind in kinds]
+    return SourceBatch("journal", bodies, str, None, lambda _: None)
+
+
+def _commands(block: records.JournalBlock) -> list[Command]:
+    return [
+        msgspec.msgpack.decode(body, type=_COMMANDS[kind])
+        for kind, body in zip(block.kinds, block.bodies, strict=True)
+        if kind in _COMMANDS
+    ]
+
+
+def _compare_profiles(state: State, memory: MemoryState, keys: Keys, found: Comparison) -> None:
+    start, end = keys.space(PROFILE)
+    folded = dict(memory.scan(start, end))
+    for key, value in state.scan(start, end):
+        profile = decode(value)
+        if profile.epoch < found.first:
+            found.older += 1
+            continue
+        found.profiles += 1
+        if folded.pop(key, None) != value:
+            found.differing.append(profile.profile_id)
+    if found.first == 1:
+        found.differing += [decode(value).profile_id for value in folded.values()]
+        span = keys.space(IDENTITY)
+        if dict(state.scan(*span)) != dict(memory.scan(*span)):
+            found.differing.append("the identity index")
+
+
+def _stored_exports(state: State, keys: Keys) -> set[str]:
+    stored: set[str] = set()
+    for _, value in state.scan(*keys.space(LEDGER)):
+        stored.update(records.ledger_block(value).export_id)
+    for _, value in state.scan(*keys.space(OUTBOX)):
+        stored.update(export.export_id for export in records.decode_exports(value))
+    for _, value in state.scan(*keys.space(DEAD_LETTER)):
+        letter = records.decode_letter(value)
+        if letter.export is not None:
+            stored.add(letter.export.export_id)
+    return stored
