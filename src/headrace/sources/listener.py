@@ -138,6 +138,6 @@ class Listener:
         server, self._server = self._server, None
         if server is None or self._turns is None:
             return
-        server.should_exit = True
-        await self._turns
+        self._turns.cancel()
+        await asyncio.wait([self._turns])
         await server.shutdown(sockets=self._sockets)
