@@ -1,7 +1,7 @@
 """``make bench NAME=writer``: run the contenders in turn, several rounds, and add a row to bench/results/writer.md.
 
 The server is a process of its own, counts and answers without decoding, and its CPU is not counted.
-With --judge it records instead, and the row says what became of the records: loss, repeats, order.
+With --judge it records instead (give fewer records), and the row says what became of them: loss, repeats, order.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--tls", action="store_true")
     parser.add_argument("--only", action="append", choices=CONTENDERS, help="this contender; may be given again")
     parser.add_argument("--judge", action="store_true", help="record, and judge loss, repeats and order")
-    parser.add_argument("--keys", type=int, help="partition keys (default: one a record; with --judge 2000)")
+    parser.add_argument("--keys", type=int, help="partition keys (default: one a record; with --judge 100)")
     parser.add_argument("--dry", action="store_true", help="print only, write no row")
     return parser.parse_args()
 
@@ -101,7 +101,7 @@ def measure(options: argparse.Namespace, names: list[str]) -> dict[str, list[Rep
 
 def judged(options: argparse.Namespace, name: str) -> tuple[Report, Verdict]:
     """Run one contender against a recording server, and judge the recording."""
-    count, keys = options.records // SHARE.get(name, 1), options.keys or 2000
+    count, keys = options.records, options.keys or 100
     with tempfile.TemporaryDirectory() as folder:
         record = Path(folder) / "records"
         with server(options, Path(folder), record) as (child, certificate):
@@ -142,7 +142,7 @@ def main() -> None:
                 f"| {name} | {report.records} | {told} | {verdict.lost.count} | {verdict.duplicates.count} "
                 f"| {verdict.disorder.count} |"
             )
-        write(f"judged, {title}, {options.keys or 2000} keys", lines, options, load)
+        write(f"judged, {title}, {options.keys or 100} keys", lines, options, load)
         return
     reports = measure(options, names)
     rates = {name: statistics.median(r.records / r.cpu_s for r in found) for name, found in reports.items()}
