@@ -41,7 +41,8 @@ class HeadraceError(Exception):
             setattr(self, name, value)
 
     def __reduce__(self) -> tuple[Callable[..., HeadraceError], tuple[Any, ...]]:
-        return _rebuild, (type(self), self._facts)
+        plain = type(self).__init__ is HeadraceError.__init__
+        return _rebuild, (type(self), {"message": str(self), **self._facts} if plain else self._facts)
 
 
 class RefusedError(HeadraceError):

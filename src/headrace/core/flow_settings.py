@@ -61,8 +61,6 @@ def _path(report: Report, text: str, given: Any, at: str) -> tuple[str, ...]:
 
 
 def _consent(report: Report, value: Any, place: str) -> _flow.Consent | None:
-    if value is None:
-        return None
     given = report.members(value, place, ("path", "allowed"))
     if not isinstance(value, Mapping):
         return None

@@ -72,6 +72,10 @@ class Source(Protocol):
         """Let go; may be called twice. Pending reads return None."""
         ...
 
+    def position(self) -> bytes | None:
+        """What resumes after the last batch given, or at the place opened at; None when it cannot resume."""
+        ...
+
     def progress(self) -> tuple[int, int | None]:
         """(done, all) in the source's own unit, bytes for files; all is None when unknown."""
         ...

@@ -100,6 +100,10 @@ class HttpCollection:
         await self._arrivals.close(self._grace_s)
         await self._listener.stop()
 
+    def position(self) -> bytes | None:
+        """None: it cannot resume."""
+        return None
+
     def progress(self) -> tuple[int, int | None]:
         """Updates read; how many there will be is not known."""
         return self._arrivals.taken, None

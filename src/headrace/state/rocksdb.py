@@ -87,14 +87,17 @@ class RocksState:
         read = ReadOptions()
         read.set_iterate_upper_bound(end)
         with _translated():
-            yield from self._db.items(from_key=start, read_opt=read)  # type: ignore[misc]
+            for key, value in self._db.items(from_key=start, read_opt=read):
+                if key >= end:  # type: ignore[operator]
+                    return
+                yield key, value  # type: ignore[misc]
 
     def scan_back(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
         """See ``state.base.State``."""
-        read = ReadOptions()
-        read.set_iterate_lower_bound(start)
         with _translated():
-            for key, value in self._db.items(backwards=True, from_key=end, read_opt=read):
+            for key, value in self._db.items(backwards=True, from_key=end):
+                if key < start:  # type: ignore[operator]
+                    return
                 if key != end:
                     yield key, value  # type: ignore[misc]
 

@@ -5,7 +5,7 @@ See docs/testing.md.
 
 from headrace.testing.child import Certificate, Child, make_certificate
 from headrace.testing.fold import FlowPlan, Folded, fold
-from headrace.testing.judge import Join, Verdict, content, export_id, judge
+from headrace.testing.judge import Join, Verdict, canonical, content, export_id, judge, whole
 from headrace.testing.kinesis import Movable, ScriptedKinesis
 from headrace.testing.puts import Counts
 from headrace.testing.recording import Written, read_records
@@ -26,6 +26,7 @@ __all__ = [
     "ScriptedKinesis",
     "Verdict",
     "Written",
+    "canonical",
     "content",
     "export_id",
     "fold",
@@ -33,4 +34,5 @@ __all__ = [
     "make_certificate",
     "random_faults",
     "read_records",
+    "whole",
 ]

@@ -34,6 +34,8 @@ from headrace.state.keys import CONFIGURATION, JOURNAL, LEDGER, POSITION, TIMER,
 
 _HOUSEKEEPING_S: Final = 60.0
 _SETTLED_AT_ONCE: Final = 2000
+_COARSE_MS: Final = 5000
+"""Longer latencies are kept by the second, so that their number stays small."""
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,10 +113,11 @@ class Engine:
         self._space = asyncio.Event()
         self._open_sources = 0
         self._stopping = False
-        self._started = False
+        self.started = asyncio.Event()
         self._reconfigurations: deque[tuple[Snapshot, dict[str, Target], asyncio.Future[None]]] = deque()
         self._swept_s = 0.0
         self._failure: BaseException | None = None
+        self._drain_s = self.options.drain_timeout_s
         self.latency_ms: dict[int, int] = {}
         self.on_commit: list[Callable[[], None]] = []
 
@@ -130,8 +133,14 @@ class Engine:
         self._commands.append(command)
         self._work.set()
 
-    def stop(self) -> None:
-        """Stop reading, then drain; ``run`` returns when done. May be called from a signal handler."""
+    def stop(self, drain_s: float | None = None) -> None:
+        """Stop reading, then drain; ``run`` returns when done.
+
+        Args:
+            drain_s: How long exports on their way are waited for, instead of the option.
+        """
+        if drain_s is not None:
+            self._drain_s = drain_s
         self._stopping = True
         self._work.set()
         self._space.set()
@@ -159,9 +168,14 @@ class Engine:
         return Report(all(not f.pending for f in flows), timed_out, flows)
 
     @property
+    def exhausted(self) -> bool:
+        """True once the sources have ended and everything they gave is decided."""
+        return self.started.is_set() and not self._open_sources and not self._inputs
+
+    @property
     def ready(self) -> bool:
         """True once the sources are read."""
-        return self._started and not self._stopping
+        return self.started.is_set() and not self._stopping
 
     # -- life -------------------------------------------------------------------------------------
 
@@ -184,11 +198,12 @@ class Engine:
                 stored = self._state.get_many([self._keys.named(POSITION, source.id)])[0]
                 await source.open(stored)
                 opened.append(source)
+                self._store_position(source)
             self._open_sources = len(self._sources)
             pulls = [asyncio.create_task(self._pull(s), name=f"read {s.id}") for s in self._sources]
             for task in pulls:
                 task.add_done_callback(self._watch)
-            self._started = True
+            self.started.set()
             await self._rounds(until_drained=until_drained)
             return await self._finish(pulls)
         finally:
@@ -201,6 +216,14 @@ class Engine:
                 await flow.close(0.0)
             for _, _, done in self._reconfigurations:
                 done.cancel()
+
+    def _store_position(self, source: Source) -> None:
+        """A source told to skip what is there may give no batch for long: where it stands is kept at once."""
+        position = source.position()
+        if position is not None:
+            write = self._state.batch()
+            write.put(self._keys.named(POSITION, source.id), position)
+            self._state.commit(write)
 
     def _watch(self, task: asyncio.Task[None]) -> None:
         """A part that dies takes the engine down: going on without it would hide it."""
@@ -329,6 +352,8 @@ class Engine:
         now_ms = self._clock.now_ms()
         for p in done:
             took = now_ms - p.export.made_ms
+            if took > _COARSE_MS:
+                took -= took % 1000
             latency[took] = latency.get(took, 0) + 1
         if not self._settled:
             self._schedule_settlement()
@@ -389,7 +414,7 @@ class Engine:
                 continue
             self._work.clear()
             await self._work.wait()
-        deadline = self._clock.monotonic_s() + self.options.drain_timeout_s
+        deadline = self._clock.monotonic_s() + self._drain_s
         while self._inputs or self._commands:
             await self._round()
         timed_out = False

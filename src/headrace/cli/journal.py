@@ -1,0 +1,59 @@
+"""Show journal blocks, and what folding them again came to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+import pybase64
+from rich.console import Console
+
+from headrace.core.times import from_ms
+
+_KINDS: Final = ("update", "tick", "backfill", "delete", "replay", "repeat")
+_SHOWN: Final = 10
+
+
+def lines(blocks: Iterable[Sequence[Any]]) -> Iterator[str]:
+    """One JSON object an input.
+
+    Args:
+        blocks: Journal blocks as plain values, bytes as base64 text.
+    """
+    for first, now_ms, config, kinds, bodies, sources, names in blocks:
+        origins = pybase64.b64decode(sources)
+        for index, (kind, body) in enumerate(zip(pybase64.b64decode(kinds), bodies, strict=True)):
+            raw = pybase64.b64decode(body)
+            shown: Any = msgspec.Raw(raw) if _KINDS[kind] in ("update", "repeat") else msgspec.msgpack.decode(raw)
+            entry = {
+                "ordinal": first + index,
+                "time": from_ms(now_ms),
+                "configuration": config,
+                "kind": _KINDS[kind],
+                "source": names[origins[index]] if origins[index] < len(names) else "",
+                "input": shown,
+            }
+            yield msgspec.json.encode(entry).decode()
+
+
+def explain(console: Console | None, found: Mapping[str, Any]) -> bool:
+    """Print what a comparison showed; True when nothing differs."""
+    differing = [*found["differing"], *found["missing"], *found["unexpected"]]
+    if console is None:
+        return not differing
+    console.print(f"folded {found['inputs']:,} inputs from number {found['first']:,} again")
+    console.print(f"profiles: {found['profiles']:,} compared, {len(found['differing']):,} differ")
+    if found["older"]:
+        console.print(f"          {found['older']:,} were made before the journal begins, and were left out")
+    if found["first"] == 1:
+        console.print(
+            f"exports:  {found['exports']:,} follow from the inputs; "
+            f"{len(found['missing']):,} of them are missing, {len(found['unexpected']):,} others are stored"
+        )
+    else:
+        console.print("exports:  not compared, since the journal's beginning has been removed by age")
+    for name in differing[:_SHOWN]:
+        console.print(f"  differs: {name}")
+    console.print("[green]the same[/green]" if not differing else "[red]not the same[/red]")
+    return not differing

@@ -1,0 +1,372 @@
+"""The command ``headrace``: run, serve, check, demo, status, dead-letters, journal.
+
+Exit codes: 0 all well; 1 an unexpected failure; 2 a mistake in the call, the configuration or the data folder;
+3 dead letters were made; 4 a flow is paused, or exports were left when the time was up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, TypeVar
+
+import msgspec
+import pybase64
+import typer
+import uvloop
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from headrace import __version__, logs, settings
+from headrace.errors import CheckError, HeadraceError, RefusedError, StateError
+from headrace.runtimes.base import Report
+from headrace.settings import Settings
+
+T = TypeVar("T")
+
+DEAD_LETTERS: Final = 3
+LEFT: Final = 4
+
+app = typer.Typer(
+    name="headrace",
+    help="Stream the profiles of chosen audiences to Amazon Kinesis Data Streams as JSON, in real time.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    epilog="Start with: headrace demo",
+)
+letters = typer.Typer(help="Updates that were refused, and exports that the destination will never take.")
+journal = typer.Typer(help="The inputs as they came in, and what they come to.")
+app.add_typer(letters, name="dead-letters", no_args_is_help=True)
+app.add_typer(journal, name="journal", no_args_is_help=True)
+
+Config = Annotated[
+    Path, typer.Option("--config", "-c", metavar="FILE", help="Configuration file (docs/configuration.md).")
+]
+DataDir = Annotated[
+    Path | None,
+    typer.Option("--data-dir", metavar="FOLDER", help="Data folder; else HEADRACE_DATA_DIR, else the platform's."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+def main() -> None:
+    """Run the command; every error of ours becomes one message and an exit code, never a traceback."""
+    try:
+        app()
+    except (RefusedError, StateError, CheckError) as error:
+        err.print(f"[red]error:[/red] {_plain(str(error))}", soft_wrap=True)
+        sys.exit(2)
+    except HeadraceError as error:
+        err.print(f"[red]error:[/red] {_plain(str(error))}", soft_wrap=True)
+        sys.exit(1)
+
+
+def _plain(text: str) -> str:
+    return text.replace("[", r"\[")
+
+
+def _settings(data_dir: Path | None, **given: Any) -> Settings:
+    loaded = settings.load(data_dir=data_dir, **given)
+    logs.configure(loaded.log_level, loaded.log_format)
+    return loaded
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    return uvloop.run(work)
+
+
+def _on_signals(stop: Callable[[], None]) -> None:
+    """The first Ctrl-C or SIGTERM stops gracefully; the second ends the process where it stands."""
+    loop = asyncio.get_running_loop()
+
+    def first(number: signal.Signals) -> None:
+        loop.remove_signal_handler(number)
+        signal.signal(number, signal.SIG_DFL)
+        err.print("stopping: what is on its way is finished, the rest is kept (once more to end at once)")
+        stop()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, first, number)
+
+
+@app.command()
+def run(
+    config: Config,
+    inputs: Annotated[
+        list[str],
+        typer.Option("--input", "-i", metavar="FILE|-", help="JSON Lines, plain or gzip; - is standard input."),
+    ],
+    data_dir: DataDir = None,
+    follow: Annotated[bool, typer.Option(help="Wait for more at the end of a file, like tail -F.")] = False,
+    start: Annotated[
+        Literal["resume", "start", "end"],
+        typer.Option(
+            "--from",
+            help="Where to start in a file: resume after what was read before, at its start, or at its end.",
+        ),
+    ] = "resume",
+    from_start: Annotated[bool, typer.Option("--from-start", help="Short for --from start.")] = False,
+    from_end: Annotated[bool, typer.Option("--from-end", help="Short for --from end.")] = False,
+    drain_timeout: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", min=0, help="Longest wait for exports after the input's end; else no end."),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no table.")] = False,
+) -> None:
+    """Read updates to their end, export what they come to, and exit when all of it is settled.
+
+    Exits 0 when all was delivered, 3 when there are dead letters, 4 when a flow is paused or the time was up.
+    Run again after a finished run it reads on where it was and sends nothing twice.
+    """
+    from headrace import bootstrap
+    from headrace.cli.tables import show_totals
+    from headrace.sources.jsonl import JsonLines
+
+    loaded = _settings(data_dir)
+    configuration = bootstrap.load_configuration(config)
+    _warn(configuration.warnings)
+    where = "start" if from_start else "end" if from_end else start
+    sources = [JsonLines(path, follow=follow, start=where) for path in inputs]
+
+    async def work() -> int:
+        with bootstrap.open_state(loaded) as state:
+            engine = bootstrap.build_engine(state, configuration, loaded, sources)
+            since, letters_before = engine.totals.received, engine.totals.dead_letters
+            bootstrap.tune_collector()
+            _on_signals(engine.stop)
+            loop = asyncio.get_running_loop()
+            begun, ended = loop.time(), 0.0
+            report: Report | None = None
+            with _progress(hidden=quiet or not err.is_terminal) as progress:
+                task = progress.add_task("updates", total=None, figures="")
+                async for now in bootstrap.running(engine, until_drained=True):
+                    report = now
+                    _show_progress(progress, task, engine, sources)
+                    if engine.exhausted and not ended:
+                        ended = loop.time()
+                    if ended and drain_timeout is not None and loop.time() - ended > drain_timeout:
+                        engine.stop(0.0)
+            assert report is not None
+            if not quiet:
+                show_totals(out, engine.totals, report.flows, elapsed_s=loop.time() - begun, since=since)
+            if report.timed_out or any(f.halted or (f.pending and not f.paused) for f in report.flows):
+                return LEFT
+            return DEAD_LETTERS if engine.totals.dead_letters > letters_before else 0
+
+    raise typer.Exit(_run(work()))
+
+
+def _warn(warnings: list[str]) -> None:
+    for warning in warnings:
+        err.print(f"[yellow]warning:[/yellow] {_plain(warning)}", soft_wrap=True)
+
+
+def _progress(*, hidden: bool) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[figures]}"),
+        TimeElapsedColumn(), console=err, disable=hidden, transient=True,
+    )  # fmt: skip
+
+
+def _show_progress(progress: Progress, task: Any, engine: Any, sources: Any) -> None:
+    done = total = 0
+    for source in sources:
+        read, whole = source.progress()
+        done += read
+        total = -1 if whole is None or total < 0 else total + whole
+    flows = engine.totals.flows.values()
+    figures = (
+        f"{engine.totals.received:,} updates, {sum(f.delivered for f in flows):,} delivered, "
+        f"{sum(f.pending for f in flows):,} pending"
+    )
+    progress.update(task, completed=done, total=total if total >= 0 else None, figures=figures)
+
+
+@app.command()
+def serve(
+    config: Config,
+    data_dir: DataDir = None,
+    host: Annotated[str | None, typer.Option(help="Address of the collection listener.")] = None,
+    port: Annotated[int | None, typer.Option(help="Its port; 0 takes a free one.")] = None,
+) -> None:
+    """Take updates over HTTP and export them until stopped.
+
+    POST /collection/{inlet} and /collection/batch/{inlet} take updates; GET /healthz, /readyz and /metrics tell
+    how it is. The configuration file is watched: a valid change is in force at once, a wrong one is refused whole.
+    """
+    from headrace import bootstrap
+
+    loaded = _settings(data_dir, collection_host=host, collection_port=port)
+    configuration = bootstrap.load_configuration(config)
+    _warn(configuration.warnings)
+
+    async def work() -> int:
+        with bootstrap.open_state(loaded) as state:
+            serving = bootstrap.Serving(state, configuration, loaded, config)
+            bootstrap.tune_collector()
+            _on_signals(serving.engine.stop)
+            announcing = asyncio.create_task(_announce(serving, loaded))
+            try:
+                report = await serving.run()
+            finally:
+                announcing.cancel()
+            pending = sum(f.pending for f in report.flows)
+            err.print(f"stopped; {pending:,} exports are kept for the next start" if pending else "stopped")
+            return 0
+
+    raise typer.Exit(_run(work()))
+
+
+async def _announce(serving: Any, loaded: Settings) -> None:
+    await serving.engine.started.wait()
+    host, port = loaded.collection_host, serving.collection.port
+    logs.get().info("ready", collection=f"http://{host}:{port}/collection/{{inlet}}", data_dir=str(loaded.data_dir))
+
+
+@app.command()
+def check(
+    config: Config,
+    flow: Annotated[str, typer.Option(metavar="ID", help="Only this flow.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Check a configuration: its mistakes, then each flow's connection and permissions. Nothing is written.
+
+    Exits 0 when every flow can run, 2 when the configuration has mistakes, 4 when a flow cannot run.
+    """
+    from headrace import bootstrap
+    from headrace.cli.tables import show_check
+
+    configuration = bootstrap.load_configuration(config)
+    _warn(configuration.warnings)
+    if flow and flow not in configuration.targets:
+        raise RefusedError(f"there is no flow {flow}; flows: {', '.join(configuration.targets)}")
+    checks = _run(bootstrap.check_flows(configuration, flow))
+    if as_json:
+        print(msgspec.json.encode(checks).decode())
+    else:
+        for flow_id, found in checks.items():
+            show_check(out, flow_id, configuration.snapshot.by_id[flow_id].name, found)
+        good = sum(c.ok for c in checks.values())
+        out.print(f"{good} of {len(checks)} flows can run")
+    raise typer.Exit(0 if all(c.ok for c in checks.values()) else LEFT)
+
+
+@app.command()
+def status(data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """Show the totals of a data folder, whether or not a process holds it."""
+    from headrace import bootstrap
+    from headrace.cli.tables import show_totals
+    from headrace.runtimes.base import FlowReport
+    from headrace.state.records import Totals
+
+    answer = bootstrap.read_folder(_settings(data_dir), "status")
+    if as_json:
+        print(msgspec.json.encode(answer).decode())
+        return
+    show_totals(
+        out, msgspec.convert(answer["totals"], Totals), msgspec.convert(answer["flows"], list[FlowReport])
+    )  # fmt: skip
+
+
+@letters.command("list")
+def letters_list(
+    data_dir: DataDir = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many, the newest first.")] = 20,
+    kind: Annotated[str, typer.Option(help="Only update or export.")] = "",
+    reason: Annotated[str, typer.Option(help="Only with this reason.")] = "",
+    flow: Annotated[str, typer.Option(metavar="ID", help="Only of this flow.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """List dead letters, the newest first."""
+    from headrace import bootstrap
+    from headrace.cli.tables import show_letters
+
+    if kind not in ("", "update", "export"):
+        raise RefusedError(f"--kind {kind} is not allowed (allowed: update, export)")
+    found = bootstrap.read_folder(
+        _settings(data_dir), "dead-letters", limit=limit, kind=kind, reason=reason, flow=flow
+    )  # fmt: skip
+    if as_json:
+        print(msgspec.json.encode(found).decode())
+    else:
+        show_letters(out, found)
+
+
+@letters.command("show")
+def letters_show(
+    letter_id: Annotated[str, typer.Argument(metavar="ID", help="From `headrace dead-letters list`.")],
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show one dead letter whole: reason, place and the original bytes."""
+    from headrace import bootstrap
+
+    letter = bootstrap.read_folder(_settings(data_dir), "dead-letter", id=letter_id)
+    if letter is None:
+        raise RefusedError(f"there is no dead letter {letter_id}; see: headrace dead-letters list")
+    if as_json:
+        print(msgspec.json.encode(letter).decode())
+        return
+    for name in ("id", "kind", "reason", "detail", "place", "source", "flow", "attempts"):
+        if letter.get(name):
+            out.print(f"{name:9} {_plain(str(letter[name]))}", soft_wrap=True)
+    content = letter["export"][7] if letter.get("export") else letter.get("body", "")
+    out.print("content", style="bold")
+    print(pybase64.b64decode(content).decode(errors="backslashreplace"))
+
+
+@journal.command("show")
+def journal_show(
+    data_dir: DataDir = None,
+    first: Annotated[int, typer.Option(min=0, help="Begin with the batch that holds this input.")] = 0,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many batches.")] = 5,
+) -> None:
+    """Show inputs as they came in, a JSON object a line: ordinal, time, configuration, kind, source and the input."""
+    from headrace import bootstrap
+    from headrace.cli.journal import lines
+
+    for line in lines(bootstrap.read_folder(_settings(data_dir), "journal", first=first, limit=limit)):
+        print(line)
+
+
+@journal.command("replay")
+def journal_replay(data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """Fold the journal again from nothing, and compare with what is stored. Exits 1 when something differs."""
+    from headrace import bootstrap
+    from headrace.cli.journal import explain
+
+    found = bootstrap.read_folder(_settings(data_dir), "replay")
+    if as_json:
+        print(msgspec.json.encode(found).decode())
+    same = explain(None if as_json else out, found)
+    raise typer.Exit(0 if same else 1)
+
+
+@app.command()
+def demo(
+    once: Annotated[bool, typer.Option("--once", help="End after the sample (as without a terminal).")] = False,
+    profiles: Annotated[int, typer.Option(min=1, max=1_000_000, help="People in the sample.")] = 5000,
+    seed: Annotated[int, typer.Option(help="Other seeds give other people.")] = 1,
+    rate: Annotated[int, typer.Option(min=1, help="Updates a second.")] = 1500,
+    data_dir: DataDir = None,
+) -> None:
+    """Try everything without an account: a local Kinesis, sample profiles, and their messages read back."""
+    from headrace.cli.demo import run_demo
+
+    loaded = _settings(data_dir)
+    raise typer.Exit(
+        run_demo(out, loaded, profiles=profiles, seed=seed, rate=rate, once=once or not out.is_terminal)
+    )  # fmt: skip
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    print(f"headrace {__version__}")

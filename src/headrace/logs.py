@@ -1,0 +1,41 @@
+"""Structured logs on standard error: silent when all is well, never a profile's values."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any, Final, TextIO
+
+import structlog
+
+_LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+
+def configure(level: str, style: str, stream: TextIO | None = None) -> None:
+    """Set the process's logging up.
+
+    Args:
+        level: debug, info, warning or error.
+        style: text, json, or auto (text on a terminal).
+        stream: Where to, standard error by default.
+    """
+    out = stream or sys.stderr
+    as_text = style == "text" or (style == "auto" and out.isatty())
+    render: Any = (
+        structlog.dev.ConsoleRenderer(colors=out.isatty()) if as_text else structlog.processors.JSONRenderer()
+    )
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            render,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
+        logger_factory=structlog.PrintLoggerFactory(out),
+        cache_logger_on_first_use=False,
+    )
+
+
+def get(**bound: Any) -> Any:
+    """A logger; what is bound stands in each of its lines."""
+    return structlog.get_logger(**bound)
