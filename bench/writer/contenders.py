@@ -13,7 +13,7 @@ import logging
 import random
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
 import msgspec
@@ -208,7 +208,7 @@ async def _async_kinesis(name: str, url: str, stream: str, records: Records, **l
         return await measure(name, send, records)
 
 
-CONTENDERS: dict[str, Callable[[str, str, Records], Awaitable[Report]]] = {
+CONTENDERS: dict[str, Callable[[str, str, Records], Coroutine[Any, Any, Report]]] = {
     "headrace": headrace,
     "boto3": boto3,
     "aiokpl": aiokpl,
@@ -221,7 +221,7 @@ def main() -> None:
     """Run one contender."""
     name, url, stream, count, keys = sys.argv[1:]
     logging.disable(logging.CRITICAL)
-    report = uvloop.run(CONTENDERS[name](url, stream, make_records(int(count), int(keys))))  # type: ignore[arg-type]
+    report = uvloop.run(CONTENDERS[name](url, stream, make_records(int(count), int(keys))))
     sys.stdout.write(msgspec.json.encode(report).decode() + "\n")
 
 
