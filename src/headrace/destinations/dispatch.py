@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import random
+from bisect import insort
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -26,7 +27,7 @@ import msgspec
 from headrace.clock import Clock
 from headrace.core.model import Export
 from headrace.destinations.base import Outcome, Verdict, Writer
-from headrace.errors import BugError
+from headrace.errors import BugError, StateError
 
 _FIRST_WAIT_S: Final = 0.05
 _MOST_WAIT_S: Final = 20.0
@@ -124,6 +125,7 @@ class Dispatcher:
         rng: Jitter.
         settled: Called with exports that left for good, in batches; ``Pending.outcome`` tells how.
         unsettled: Tells whether (bucket, ordinal) of this flow still waits somewhere.
+        halted: Called when the destination accepts nothing any more; ``halt`` tells why.
         linger_s: How long a request that is not full waits for more.
         ordered: False gives up lanes (ordering none).
     """
@@ -136,6 +138,7 @@ class Dispatcher:
         rng: random.Random,
         settled: Callable[[Sequence[Pending]], None],
         unsettled: Callable[[int, int], bool] = lambda _bucket, _ordinal: False,
+        halted: Callable[[], None] = lambda: None,
         linger_s: float = 0.02,
         ordered: bool = True,
     ) -> None:
@@ -144,6 +147,7 @@ class Dispatcher:
         self._rng = rng
         self._settled = settled
         self._unsettled = unsettled
+        self._on_halt = halted
         self._linger_s = linger_s
         self._ordered = ordered
         self._lanes: dict[str, deque[Pending] | None] = {}
@@ -153,6 +157,8 @@ class Dispatcher:
         self._later: list[tuple[float, int, list[Pending]]] = []
         self._forced: deque[list[Pending]] = deque()
         self._blocked: dict[tuple[int, int], list[Pending]] = {}
+        self._stalled: dict[str, Pending] = {}
+        """Heads of lanes that are in ``_blocked``."""
         self._flying: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._count = 0
@@ -168,7 +174,11 @@ class Dispatcher:
     # -- in ---------------------------------------------------------------------------------------
 
     def add(self, exports: Sequence[Pending]) -> None:
-        """Take exports in; those of one lane in their order. Never blocks: memory is the caller's to bound."""
+        """Take exports in. Never blocks: memory is the caller's to bound.
+
+        Those of one lane come in their order, but for those whose partition keys differ: they lie in different
+        buckets, and a later one, which waits for the earlier by its ``after``, may come first.
+        """
         lanes, ready = self._lanes, self._ready
         size = 0
         if not ready:
@@ -178,11 +188,7 @@ class Dispatcher:
             if self._ordered:
                 lane = p.lane
                 if lane in lanes:
-                    waiting = lanes[lane]
-                    if waiting is None:
-                        lanes[lane] = deque((p,))
-                    else:
-                        waiting.append(p)
+                    self._queue(p)
                     continue
                 lanes[lane] = None
             if p.after:
@@ -194,11 +200,31 @@ class Dispatcher:
         self.records += len(exports)
         self._wake.set()
 
+    def _queue(self, p: Pending) -> None:
+        """Put an export behind the head of its lane, or in its place where the head waits for this very one."""
+        lane = p.lane
+        if self._stalled and (head := self._stalled.get(lane)) is not None and p.export.ordinal < head.export.ordinal:
+            del self._stalled[lane]
+            for place in head.after:
+                if head in self._blocked.get(place, ()):
+                    self._blocked[place].remove(head)
+            self._offer(p)
+            p = head
+        waiting = self._lanes[lane]
+        if waiting is None:
+            self._lanes[lane] = deque((p,))
+        elif waiting[-1].export.ordinal <= p.export.ordinal:
+            waiting.append(p)
+        else:
+            insort(waiting, p, key=lambda other: other.export.ordinal)
+
     def _offer(self, p: Pending) -> None:
         """Make the head of a lane ready, unless something must be settled before it."""
         for place in p.after:
             if self._unsettled(*place):
                 self._blocked.setdefault(place, []).append(p)
+                if self._ordered:
+                    self._stalled[p.lane] = p
                 return
         if not self._ready:
             self._ready_since = self._clock.monotonic_s()
@@ -208,6 +234,7 @@ class Dispatcher:
     def released(self, bucket: int, ordinal: int) -> None:
         """What waited for that export may go, unless it waits for another one too."""
         for p in self._blocked.pop((bucket, ordinal), ()):
+            self._stalled.pop(p.lane, None)
             self._offer(p)
         self._wake.set()
 
@@ -223,6 +250,8 @@ class Dispatcher:
         try:
             while True:
                 if self._failure is not None:
+                    if isinstance(self._failure, StateError):
+                        raise self._failure  # what is settled makes the outbox read on
                     raise BugError(problem=f"a writer raised {self._failure!r}, which W1 forbids")
                 wait = self._pump()
                 self._wake.clear()
@@ -269,7 +298,7 @@ class Dispatcher:
         if self.halt is not None:
             if now < self._probe_at:
                 return self._probe_at - now
-            if self._flying or not (self._ready or self._forced):
+            if self._flying:
                 return None
         limits = self._writer.limits
         flying = self._flying
@@ -312,7 +341,8 @@ class Dispatcher:
 
     def _start(self, batch: list[Pending]) -> None:
         limits = self._writer.limits
-        if any(p.size > limits.record_bytes or len(p.key) > limits.key_chars or not p.key for p in batch):
+        most, chars = min(limits.record_bytes, limits.request_bytes), limits.key_chars
+        if any(p.size > most or len(p.key) > chars or not p.key for p in batch):
             batch = self._without_oversize(batch)
             if not batch:
                 return
@@ -329,10 +359,11 @@ class Dispatcher:
 
     def _without_oversize(self, batch: list[Pending]) -> list[Pending]:
         limits = self._writer.limits
+        most = min(limits.record_bytes, limits.request_bytes)
         rest: list[Pending] = []
         for p in batch:
-            if p.size > limits.record_bytes:
-                detail = f"{p.size} bytes of data and partition key, over the limit of {limits.record_bytes}"
+            if p.size > most:
+                detail = f"{p.size} bytes of data and partition key, over the limit of {most}"
                 self._reject(p, Outcome(code="record-too-large", detail=detail))
             elif len(p.key) > limits.key_chars or not p.key:
                 self._reject(p, Outcome(code="bad-partition-key", detail=f"{len(p.key)} characters"))
@@ -344,9 +375,12 @@ class Dispatcher:
         for p in batch:
             p.attempts += 1
         outcomes = await self._writer.write(batch)
-        if self.halt is not None and all(o.verdict != Verdict.HALT for o in outcomes):
-            self.halt = None
-            self._halts = 0
+        if self.halt is not None:
+            verdicts = {o.verdict for o in outcomes}
+            # No answer is no sign that records are accepted again.
+            if Verdict.HALT not in verdicts and verdicts != {Verdict.UNKNOWN}:
+                self.halt = None
+                self._halts = 0
         delivered: list[Pending] = []
         refused: list[Pending] = []
         for p, outcome in zip(batch, outcomes, strict=True):
@@ -453,6 +487,7 @@ class Dispatcher:
             assert p.outcome is not None
             self._reject(p, p.outcome)
             return
+        self.counts.retried += len(split)
         half = len(split) // 2
         self._forced.extend(part for part in (split[:half], split[half:]) if part)
 
@@ -460,8 +495,15 @@ class Dispatcher:
         """Keep the records and pause; a probe follows by itself."""
         outcome = halted[0].outcome
         assert outcome is not None
+        now = self._clock.monotonic_s()
+        known = self.halt is not None
         self.halt = Halt(outcome.code, outcome.detail)
-        self._probe_at = self._clock.monotonic_s() + _PROBE_S[min(self._halts, len(_PROBE_S) - 1)]
-        self._halts += 1
+        self.counts.retried += len(halted)
         self._ready.extendleft(reversed(halted))
         self._ready_bytes += sum(p.size for p in halted)
+        if known and now < self._probe_at:
+            return  # it was under way when another one halted: no further sign
+        self._probe_at = now + _PROBE_S[min(self._halts, len(_PROBE_S) - 1)]
+        self._halts += 1
+        if not known:
+            self._on_halt()

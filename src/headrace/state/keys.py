@@ -79,4 +79,4 @@ class Keys:
 
     def space(self, space: bytes) -> tuple[bytes, bytes]:
         """(start, end) of a whole key space."""
-        return self.prefix + space, self.prefix + space + b"\xff" * 9
+        return self.prefix + space, self.prefix + bytes((space[0] + 1,))

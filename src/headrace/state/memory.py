@@ -15,15 +15,16 @@ class MemoryBatch:
     """See ``state.base.Batch``."""
 
     def __init__(self) -> None:
-        self.changes: list[tuple[bytes, bytes | None, bytes]] = []
+        self.changes: list[tuple[bytes, bytes | None, bytes | None]] = []
+        """(key, value or None for a deletion, None or the end of a deleted range)."""
 
     def put(self, key: bytes, value: bytes) -> None:
         """See ``state.base.Batch``."""
-        self.changes.append((key, value, b""))
+        self.changes.append((key, value, None))
 
     def delete(self, key: bytes) -> None:
         """See ``state.base.Batch``."""
-        self.changes.append((key, None, b""))
+        self.changes.append((key, None, None))
 
     def delete_range(self, start: bytes, end: bytes) -> None:
         """See ``state.base.Batch``."""
@@ -36,7 +37,8 @@ class MemoryState:
     def __init__(self) -> None:
         self._values: dict[bytes, bytes] = {}
         self._sorted: list[bytes] | None = None
-        self._durable: dict[bytes, bytes] = {}
+        self._undo: dict[bytes, bytes | None] = {}
+        """What each key changed since the last sync held then."""
         self.syncs = 0
 
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
@@ -63,26 +65,33 @@ class MemoryState:
     def commit(self, batch: Batch) -> None:
         """See ``state.base.State``."""
         assert isinstance(batch, MemoryBatch)
+        values, undo = self._values, self._undo
         for key, value, end in batch.changes:
-            if end:
-                for inside in [k for k in self._values if key <= k < end]:
-                    del self._values[inside]
-            elif value is None:
-                self._values.pop(key, None)
+            if end is not None:
+                for inside in [k for k in values if key <= k < end]:
+                    undo.setdefault(inside, values.pop(inside))
+                continue
+            undo.setdefault(key, values.get(key))
+            if value is None:
+                values.pop(key, None)
             else:
-                self._values[key] = value
+                values[key] = value
         self._sorted = None
         batch.changes = []
 
     def sync(self) -> None:
         """See ``state.base.State``."""
-        self._durable = dict(self._values)
+        self._undo = {}
         self.syncs += 1
 
     def crash(self) -> None:
         """Go back to what was synced last."""
-        self._values = dict(self._durable)
-        self._sorted = None
+        for key, value in self._undo.items():
+            if value is None:
+                self._values.pop(key, None)
+            else:
+                self._values[key] = value
+        self._undo, self._sorted = {}, None
 
     def close(self) -> None:
         """See ``state.base.State``."""

@@ -20,6 +20,9 @@ from headrace.errors import FolderBusyError, FolderFormatError, StorageError
 DISK_FORMAT: Final = 1
 """Version of everything below the data folder; grows when an older Headrace could not read it."""
 
+_BUSY: Final = ("while lock file:", "lock hold by current process")
+"""What RocksDB says of a lock that is held: by another process, by this one."""
+
 
 class _Marker(msgspec.Struct):
     format: int
@@ -51,11 +54,12 @@ class RocksState:
             self._db = Rdict(str(folder / "db"), _options(cache_bytes, memtable_bytes))
         except Exception as error:  # noqa: BLE001 - rocksdict raises nothing more specific
             text = str(error)
-            if "LOCK" in text:
+            if any(sign in text.lower() for sign in _BUSY):
                 raise FolderBusyError(path=str(folder), owner=_owner(folder)) from None
             raise StorageError(problem=text) from None
         self._closed = False
-        (folder / "owner").write_text(str(os.getpid()))
+        with contextlib.suppress(OSError):  # it only says who to ask; a full disk shows itself at the next commit
+            (folder / "owner").write_text(str(os.getpid()))
 
     def _check_format(self) -> None:
         marker = self._folder / "FORMAT"
@@ -63,12 +67,14 @@ class RocksState:
             if (self._folder / "db").exists():
                 raise FolderFormatError(path=str(self._folder), found="unknown", known=DISK_FORMAT)
             try:
-                marker.write_bytes(msgspec.json.encode(_Marker(DISK_FORMAT)) + b"\n")
+                _write_whole(marker, msgspec.json.encode(_Marker(DISK_FORMAT)) + b"\n")
             except OSError as error:
                 raise StorageError(problem=f"{marker}: {error.strerror}") from None
             return
         try:
             found = msgspec.json.decode(marker.read_bytes(), type=_Marker).format
+        except OSError as error:
+            raise StorageError(problem=f"{marker}: {error.strerror}") from None
         except msgspec.MsgspecError:
             raise FolderFormatError(path=str(self._folder), found="unreadable", known=DISK_FORMAT) from None
         if found > DISK_FORMAT:
@@ -156,6 +162,16 @@ def _options(cache_bytes: int, memtable_bytes: int) -> Options:
     tables.set_block_size(16 << 10)
     options.set_block_based_table_factory(tables)
     return options
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that a crash leaves all of it or nothing: half a marker would lock its owner out."""
+    new = path.with_suffix(".new")
+    with open(new, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(path)
 
 
 def _owner(folder: Path) -> str:

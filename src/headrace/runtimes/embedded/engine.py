@@ -12,7 +12,7 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -34,6 +34,10 @@ from headrace.state.keys import CONFIGURATION, JOURNAL, LEDGER, POSITION, TIMER,
 
 _HOUSEKEEPING_S: Final = 60.0
 _SETTLED_AT_ONCE: Final = 2000
+_GRACE_S: Final = 5.0
+"""How long requests under way are waited for when a flow is closed: what is not answered is sent again."""
+_SYNC_S: Final = 1.0
+"""Settlements that no input follows are synced so often: a power cut makes no more of them repeats."""
 _COARSE_MS: Final = 5000
 """Longer latencies are kept by the second, so that their number stays small."""
 
@@ -47,7 +51,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         linger_s: How long a request that is not full waits.
         journal_ms: Age at which journal and ledger blocks are removed.
         dedup_window_ms: How long an update's id is remembered.
-        drain_timeout_s: How long a stop waits for exports on their way.
+        drain_timeout_s: How long a stop goes on sending; requests under way then get 5 s to be answered.
         cached_profiles: Profiles kept decoded.
         sandbox: Prefix of all keys.
     """
@@ -116,6 +120,7 @@ class Engine:
         self.started = asyncio.Event()
         self._reconfigurations: deque[tuple[Snapshot, dict[str, Target], asyncio.Future[None]]] = deque()
         self._swept_s = 0.0
+        self._synced_s = 0.0
         self._failure: BaseException | None = None
         self._drain_s = self.options.drain_timeout_s
         self.latency_ms: dict[int, int] = {}
@@ -137,7 +142,7 @@ class Engine:
         """Stop reading, then drain; ``run`` returns when done.
 
         Args:
-            drain_s: How long exports on their way are waited for, instead of the option.
+            drain_s: How long it goes on sending, instead of the option; counted from the first stop.
         """
         if drain_s is not None:
             self._drain_s = drain_s
@@ -239,7 +244,7 @@ class Engine:
             flow = RunningFlow(
                 compiled, target.open(), target.identity, state=self._state, keys=self._keys, clock=self._clock,
                 rng=self._rng, budget_bytes=self.options.flow_memory_bytes, linger_s=self.options.linger_s,
-                settled=self._on_settled,
+                settled=self._on_settled, halted=self._work.set,
             )  # fmt: skip
             self.totals.flows.setdefault(compiled.id, records.FlowTotals())
             self.flows[compiled.id] = flow
@@ -261,6 +266,11 @@ class Engine:
                 self._inputs.append(batch)
                 self._queued += len(batch.bodies)
                 self._work.set()
+        except Exception as error:
+            # Noted before the source counts as ended: a run that lost one must not pass for finished.
+            if self._failure is None:
+                self._failure = error
+            raise
         finally:
             self._open_sources -= 1
             self._work.set()
@@ -269,10 +279,10 @@ class Engine:
 
     async def _rounds(self, *, until_drained: bool) -> None:
         while True:
-            if self._failure is not None:
-                raise self._failure
+            self._raise_failure()
             if self._reconfigurations:
-                await self._put_in_force(*self._reconfigurations.popleft())
+                await self._put_in_force(*self._reconfigurations[0])
+                self._reconfigurations.popleft()
                 continue
             if self._inputs or self._commands or self._settle_due or self._settled_count >= _SETTLED_AT_ONCE:
                 await self._round()
@@ -281,6 +291,20 @@ class Engine:
                 return
             self._work.clear()
             await self._work.wait()
+
+    async def _rounds_until(self, ended: asyncio.Future[Any]) -> None:
+        """Go on deciding and storing while something else takes its time."""
+        ended.add_done_callback(lambda _: self._work.set())
+        while not ended.done():
+            if self._inputs or self._commands or self._settle_due:
+                await self._round()
+                continue
+            self._work.clear()
+            await self._work.wait()
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
 
     def _done(self) -> bool:
         return all(flow.idle or flow.stuck for flow in self.flows.values())
@@ -313,8 +337,11 @@ class Engine:
         write.put(self._keys.totals, records.encode(self.totals))
         write.put(self._keys.cursor, records.encode(self._cursor))
         self._state.commit(write)
-        if decision is not None:
+        now_s = self._clock.monotonic_s()
+        if decision is not None or now_s - self._synced_s >= _SYNC_S:
+            self._synced_s = now_s
             await asyncio.get_running_loop().run_in_executor(None, self._state.sync)
+        if decision is not None:
             for flow, blocks in staged:
                 flow.outbox.committed(blocks, decision.last)
             for source, refused in zip(batches, decision.refused, strict=True):
@@ -374,7 +401,8 @@ class Engine:
     # -- changes and ends -------------------------------------------------------------------------
 
     async def _put_in_force(self, snapshot: Snapshot, targets: dict[str, Target], done: asyncio.Future[None]) -> None:
-        for flow_id, flow in list(self.flows.items()):
+        changed: list[RunningFlow] = []
+        for flow_id, flow in self.flows.items():
             new = snapshot.by_id.get(flow_id)
             same = (
                 new is not None
@@ -383,11 +411,15 @@ class Engine:
             )
             if same and new is not None:
                 flow.compiled = new
-                continue
-            await flow.close(5.0)
-            while self._settled:
+            else:
+                changed.append(flow)
+        if changed:
+            # The other flows go on meanwhile. What was settled until then is stored by the old flow's outbox.
+            await self._rounds_until(asyncio.gather(*(flow.close(_GRACE_S) for flow in changed)))
+            if self._settled:
                 await self._round()
-            del self.flows[flow_id]
+            for flow in changed:
+                del self.flows[flow.compiled.id]
         self._snapshot = self._decider.snapshot = snapshot
         self._targets = targets
         self.store_configuration()
@@ -407,32 +439,25 @@ class Engine:
         self._space.set()
         # A source may wait, while it closes, for what it handed over to be acknowledged: rounds go on meanwhile.
         ending = asyncio.gather(*(source.close() for source in self._sources), *pulls, return_exceptions=True)
-        ending.add_done_callback(lambda _: self._work.set())
-        while not ending.done():
-            if self._inputs or self._commands:
-                await self._round()
-                continue
-            self._work.clear()
-            await self._work.wait()
-        deadline = self._clock.monotonic_s() + self._drain_s
+        begun = self._clock.monotonic_s()
+        await self._rounds_until(ending)
         while self._inputs or self._commands:
             await self._round()
         timed_out = False
         while not self._done():
-            left = deadline - self._clock.monotonic_s()
+            left = begun + self._drain_s - self._clock.monotonic_s()
             if left <= 0:
                 timed_out = True
                 break
-            if self._failure is not None:
-                raise self._failure
+            self._raise_failure()
             if self._settled:
                 await self._round()
             self._work.clear()
             await self._wait(min(left, SETTLE_WAIT_S))
-        for flow in self.flows.values():
-            await flow.close(0.0 if timed_out else 5.0)
+        await asyncio.gather(*(flow.close(_GRACE_S) for flow in self.flows.values()))
         if self._settled:
             await self._round()
+        self._raise_failure()
         await asyncio.get_running_loop().run_in_executor(None, self._state.sync)
         return self.report(timed_out=timed_out)
 
@@ -461,8 +486,11 @@ class Engine:
         if cut is not None:
             write.delete_range(self._keys.space(JOURNAL)[0], cut + b"\0")
         for key, value in self._state.scan(self._keys.space(TIMER)[0], self._keys.numbered(TIMER, now_ms)):
-            for at in range(0, len(value), 16):
-                write.delete(self._keys.update_id(value[at : at + 16]))
+            ids = [self._keys.update_id(value[at : at + 16]) for at in range(0, len(value), 16)]
+            for update_id, expiry in zip(ids, self._state.get_many(ids), strict=True):
+                # One that came again after its time has a new one.
+                if expiry is not None and int.from_bytes(expiry, "big") <= now_ms:
+                    write.delete(update_id)
             write.delete(key)
         self._state.commit(write)
 

@@ -23,12 +23,13 @@ class RunningFlow:
         writer: Where it writes.
         target: Identifies the writer's parameters, so that an unchanged one can be kept.
         settled: Called with this flow and what was settled.
+        halted: Called when its destination accepts nothing any more.
     """
 
     def __init__(
         self, compiled: CompiledFlow, writer: Writer, target: bytes, *, state: State, keys: Keys, clock: Clock,
         rng: random.Random, budget_bytes: int, linger_s: float,
-        settled: Callable[[RunningFlow, Sequence[Pending]], None],
+        settled: Callable[[RunningFlow, Sequence[Pending]], None], halted: Callable[[], None] = lambda: None,
     ) -> None:  # fmt: skip
         self.compiled = compiled
         self.writer = writer
@@ -37,7 +38,7 @@ class RunningFlow:
         self.outbox = Outbox(state, keys, compiled.id, budget_bytes=budget_bytes)
         self.dispatcher = Dispatcher(
             writer, clock=clock, rng=rng, settled=lambda done: settled(self, done),
-            unsettled=self.outbox.unsettled, linger_s=linger_s, ordered=compiled.ordering != "none",
+            unsettled=self.outbox.unsettled, halted=halted, linger_s=linger_s, ordered=compiled.ordering != "none",
         )  # fmt: skip
         self.outbox.dispatcher = self.dispatcher
         self.task: asyncio.Task[None] | None = None

@@ -187,11 +187,15 @@ class Outbox:
     def unsettled(self, bucket: int, ordinal: int) -> bool:
         """True while that export waits, in memory or on disk."""
         b = self._buckets[bucket]
-        for block in b.blocks:
+        if b.cursor is not None and ordinal >= b.cursor:
+            return True
+        for block in reversed(b.blocks):
             ordinals = block.ordinals
-            if ordinals[0] <= ordinal <= ordinals[-1]:
+            if ordinals[-1] < ordinal:
+                break
+            if ordinals[0] <= ordinal:
                 return ordinal in ordinals and not block.bits >> ordinals.index(ordinal) & 1
-        return b.cursor is not None and ordinal >= b.cursor
+        return False
 
     def touch(self, settled: Sequence[Pending]) -> None:
         """Remember blocks whose settlement must be stored."""
@@ -232,6 +236,8 @@ class Outbox:
         for number in {number for number, _, _ in whole}:
             self._advance(self._buckets[number])
         batch.put(self._heads_key, _encode([b.head for b in self._buckets]))
+        # A bucket that is empty now may read on, however full memory is; no settlement might follow that says so.
+        self.refill()
         return whole
 
     def _advance(self, bucket: _Bucket) -> None:
