@@ -28,7 +28,8 @@ class Guards(NamedTuple):
 
     Attributes:
         most: Identities a profile.
-        unstitchable: Lower-case namespaces that never join two profiles (shared devices).
+        unstitchable: Lower-case namespaces that never join profiles (shared devices): an identity of one leads
+            to a profile only where the update has no other, and stays where it was found first.
     """
 
     most: int = 50
@@ -76,18 +77,26 @@ def link(update: Update, rows: Mapping[Identity, Row | None], count: Callable[[s
     if len(identities) == 1:
         row = rows[identities[0]]
         return Link(row.profile_id if row else "", (), identities)
-    stitching = identities
+    stitching = ours = identities
     if guards.unstitchable:
         stitching = [i for i in identities if i.namespace not in guards.unstitchable] or [update.primary]
     owners = sorted({(row.epoch, row.profile_id) for i in stitching if (row := rows[i])})
     survivor = owners[0][1] if owners else ""
-    ours = [i for i in identities if i in stitching or (row := rows[i]) is None or row.profile_id == survivor]
+    if len(stitching) != len(identities):
+        leading, joined = set(stitching), {pid for _, pid in owners}
+        ours = [i for i in identities if i in leading or (row := rows[i]) is None or row.profile_id in joined]
     kept_apart = len(ours) != len(identities)
+    if kept_apart and update.primary not in ours:
+        return _refused(update, rows)
     fresh = sum(rows[i] is None for i in ours)
     if (fresh or len(owners) > 1) and fresh + sum(count(pid) for _, pid in owners) > guards.most:
-        row = rows[update.primary]
-        return Link(row.profile_id if row else "", (), [update.primary], refused=True)
+        return _refused(update, rows)
     return Link(survivor, tuple(pid for _, pid in owners[1:]), ours, kept_apart)
+
+
+def _refused(update: Update, rows: Mapping[Identity, Row | None]) -> Link:
+    row = rows[update.primary]
+    return Link(row.profile_id if row else "", (), [update.primary], refused=True)
 
 
 def digest(*parts: str) -> str:

@@ -57,8 +57,8 @@ def merged(old: dict[str, Any], patch: Mapping[str, Any], notes: Notes) -> dict[
                 del new[key]
             continue
         elif type(had) is kind:
-            # 1, 1.0 and true are equal to Python and different in JSON, so arrays are compared by their text.
-            if had == value and (kind is not list or repr(had) == repr(value)):
+            # 1, 1.0 and true, and 0.0 and -0.0, are equal to Python and different in JSON: the text decides there.
+            if had == value and (kind is str or kind is int or kind is bool or repr(had) == repr(value)):
                 continue
         elif type(had) is dict:
             note(notes, "type-conflict")
@@ -68,37 +68,55 @@ def merged(old: dict[str, Any], patch: Mapping[str, Any], notes: Notes) -> dict[
     return old if new is None else new
 
 
+def newer_fields(patch: dict[str, Any], stamps: Mapping[str, int], stamp: int, notes: Notes) -> dict[str, Any]:
+    """With mergeBy timestamp: the patch without the fields that are older than the stored ones."""
+    late = [key for key in patch if stamp < stamps.get(key, stamp)]
+    if not late:
+        return patch
+    note(notes, "older-field", len(late))
+    return {key: value for key, value in patch.items() if key not in late}
+
+
 def fold_attributes(
     old: dict[str, Any], stamps: dict[str, int], patch: Mapping[str, Any], stamp: int, *, timed: bool, notes: Notes
 ) -> tuple[dict[str, Any], dict[str, int]]:
     """Fold an update's attributes in, and keep when each top-level field got its value.
 
+    A field that is removed keeps its stamp, so that an older value cannot come back.
+
     Args:
         old: The profile's attributes.
         stamps: Their stamps.
-        patch: The update's attributes.
+        patch: The update's attributes; with *timed* those that ``newer_fields`` leaves.
         stamp: Its ordinal, or with *timed* its own time in epoch milliseconds.
-        timed: mergeBy timestamp: a field older than the stored one is ignored.
-        notes: Counts what was ignored or replaced.
+        timed: mergeBy timestamp: writing the same value, or removing what is not there, renews the stamp.
+        notes: Counts what was replaced.
     """
-    if timed:
-        late = [key for key in patch if stamp < stamps.get(key, stamp)]
-        if late:
-            note(notes, "older-field", len(late))
-            patch = {key: value for key, value in patch.items() if key not in late}
     new = merged(old, patch, notes)
-    if new is old and not timed:
-        return old, stamps
-    moved = {key: stamp for key in patch if new.get(key, _ABSENT) is not old.get(key, _ABSENT)}
     if timed:
-        moved |= {key: stamp for key in patch if stamp > stamps.get(key, stamp) and key in new}
+        moved = {key: stamp for key in patch if stamps.get(key) != stamp}
+    elif new is old:
+        return old, stamps
+    else:
+        moved = {key: stamp for key in patch if new.get(key, _ABSENT) is not old.get(key, _ABSENT)}
     return new, {**stamps, **moved} if moved else stamps
 
 
 def fold_memberships(
-    old: dict[str, dict[str, Membership]], changes: Sequence[MembershipChange], now_ms: int, notes: Notes
+    old: dict[str, dict[str, Membership]],
+    changes: Sequence[MembershipChange],
+    ordinal: int,
+    now_ms: int,
+    notes: Notes,
 ) -> tuple[dict[str, dict[str, Membership]], list[Moved]]:
     """Fold an update's memberships in; the later lastQualificationTime wins, at a tie the one that arrives.
+
+    Args:
+        old: The profile's memberships.
+        changes: What the update states.
+        ordinal: Its ordinal.
+        now_ms: Time of the batch, for memberships that state none.
+        notes: Counts what was ignored.
 
     Returns:
         The memberships, and what each changed one was and is, in the update's order.
@@ -108,7 +126,7 @@ def fold_memberships(
     for change in changes:
         segments = new.get(change.namespace, {})
         had = segments.get(change.segment_id)
-        now = _requalified(had, change, now_ms)
+        now = _requalified(had, change, ordinal, now_ms)
         if now is None:
             note(notes, "older-membership")
             continue
@@ -127,11 +145,11 @@ def fold_memberships(
     return new, moved
 
 
-def _requalified(had: Membership | None, change: MembershipChange, now_ms: int) -> Membership | None:
+def _requalified(had: Membership | None, change: MembershipChange, ordinal: int, now_ms: int) -> Membership | None:
     """The membership after the change; *had* itself when nothing changes, None when the change is older."""
     since = change.since
     if had is None:
-        return Membership(change.member, since or from_ms(now_ms), change.valid_until, now_ms)
+        return Membership(change.member, since or from_ms(now_ms), change.valid_until, ordinal)
     if since is None:
         if change.member == had.member and change.valid_until in (None, had.valid_until):
             return had
@@ -140,36 +158,35 @@ def _requalified(had: Membership | None, change: MembershipChange, now_ms: int) 
         return None
     if (change.member, since, change.valid_until) == (had.member, had.since, had.valid_until):
         return had
-    return Membership(change.member, since, change.valid_until, now_ms)
+    return Membership(change.member, since, change.valid_until, ordinal)
 
 
 def add_identities(old: dict[str, list[str]], found: Iterable[Identity]) -> dict[str, list[str]]:
     """Add identities; the same object when none is new."""
-    new = old
+    added: dict[str, set[str]] = {}
     for namespace, key in found:
-        ids = new.get(namespace, [])
-        if key not in ids:
-            if new is old:
-                new = dict(old)
-            new[namespace] = sorted([*ids, key])
-    return new if new is old or len(new) == len(old) else dict(sorted(new.items()))
+        if key not in old.get(namespace, ()):
+            added.setdefault(namespace, set()).add(key)
+    if not added:
+        return old
+    new = old | {namespace: sorted(ids.union(old.get(namespace, ()))) for namespace, ids in added.items()}
+    return new if len(new) == len(old) else dict(sorted(new.items()))
 
 
 def join(survivor: Envelope, absorbed: Sequence[Envelope], notes: Notes) -> Envelope:
     """Join profiles into the oldest one.
 
     A field that several have is taken from the one whose value is newest, objects merged with the newest
-    on top; memberships by lastQualificationTime, at a tie the oldest profile's.
+    on top; memberships by lastQualificationTime, at a tie by arrival.
     """
     identities = survivor.identities
     memberships = survivor.memberships
-    attributes, stamps = survivor.attributes, survivor.stamps
     marks = survivor.marks
     for other in absorbed:
         identities = add_identities(identities, [Identity(n, i) for n, ids in other.identities.items() for i in ids])
         memberships = _later(memberships, other.memberships)
-        attributes, stamps = _newer(attributes, stamps, other.attributes, other.stamps, notes)
         marks = _joined_marks(marks, other)
+    attributes, stamps = _newest_on_top((survivor, *absorbed), notes)
     note(notes, "merged")
     return Envelope(
         survivor.format, survivor.profile_id, survivor.epoch, survivor.version,
@@ -185,35 +202,29 @@ def _later(
         into = new.setdefault(namespace, {})
         for segment_id, m in segments.items():
             had = into.get(segment_id)
-            if had is None or m.since > had.since:
+            if had is None or (m.since, m.ordinal) > (had.since, had.ordinal):
                 into[segment_id] = m
     return {namespace: dict(sorted(segments.items())) for namespace, segments in sorted(new.items())}
 
 
-def _newer(
-    ours: dict[str, Any],
-    our_stamps: dict[str, int],
-    theirs: dict[str, Any],
-    their_stamps: dict[str, int],
-    notes: Notes,
-) -> tuple[dict[str, Any], dict[str, int]]:
-    new, stamps = dict(ours), dict(our_stamps)
-    for key, stamp in their_stamps.items():
-        older = stamps.get(key)
-        stamps[key] = stamp if older is None else max(stamp, older)
-        if key not in theirs:
-            # Removed over there: that wins over an older value here.
-            if older is not None and stamp > older:
+def _newest_on_top(sides: Sequence[Envelope], notes: Notes) -> tuple[dict[str, Any], dict[str, int]]:
+    """Lay the attributes of several profiles on each other, each top-level field in the order of its stamps.
+
+    A field that was removed has a stamp and no value, and takes away what is older. At a tie (only with
+    mergeBy timestamp) the older profile's lies on top.
+    """
+    new: dict[str, Any] = {}
+    stamps: dict[str, int] = {}
+    for key in dict.fromkeys(key for side in sides for key in side.stamps):
+        holding = [side for side in reversed(sides) if key in side.stamps]
+        for side in sorted(holding, key=lambda side: side.stamps[key]):
+            stamps[key] = side.stamps[key]
+            if key not in side.attributes:
                 new.pop(key, None)
-            continue
-        value = theirs[key]
-        if key not in new:
-            if older is None or stamp > older:
-                new[key] = value
-        elif older is None or stamp > older:
-            new[key] = merged({key: new[key]}, {key: value}, notes)[key]
-        else:
-            new[key] = merged({key: value}, {key: new[key]}, notes)[key]
+            elif key in new:
+                new = merged(new, {key: side.attributes[key]}, notes)
+            else:
+                new[key] = side.attributes[key]
     return new, stamps
 
 

@@ -32,6 +32,11 @@ class _Entry(msgspec.Struct, frozen=True, gc=False):
     status: str
 
 
+def text(value: Any) -> str:
+    """A value's JSON text."""
+    return _encode(value).decode()
+
+
 def identity_part(identities: Mapping[str, list[str]]) -> bytes:
     """``identityMap``: lower-case namespaces, each item carrying only its id."""
     return _encode({namespace: [_Item(i) for i in ids] for namespace, ids in identities.items()})

@@ -34,13 +34,13 @@ class Membership(msgspec.Struct, array_like=True, frozen=True, gc=False):
         member: In the audience (``realized``) or out of it (``exited``).
         since: lastQualificationTime, canonical: ``2026-01-11T21:24:39.000Z``, so that text order is time order.
         valid_until: The end stated by the update, canonical, or None.
-        received_ms: When this membership last changed here, epoch milliseconds.
+        ordinal: Ordinal of the input that gave it this state; of equal times the later one wins a merge.
     """
 
     member: bool
     since: str
     valid_until: str | None = None
-    received_ms: int = 0
+    ordinal: int = 0
 
 
 class FlowMark(msgspec.Struct, array_like=True, frozen=True, gc=False):

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 from headrace.core import message
-from headrace.core.flow import CompiledFlow, MappedSegment, Snapshot
+from headrace.core.cause import WITHDRAWN, active, cause_of, consents, is_member, members
+from headrace.core.flow import CompiledFlow, Snapshot
 from headrace.core.link import digest
-from headrace.core.merge import Moved, Notes, add_identities, fold_attributes, fold_memberships, join
+from headrace.core.merge import Moved, Notes, add_identities, fold_attributes, fold_memberships, join, newer_fields
 from headrace.core.model import (
     FORMAT,
     Backfill,
@@ -34,37 +35,11 @@ from headrace.core.model import (
     Tick,
     Update,
 )
-from headrace.core.paths import parse, read, written
+from headrace.core.paths import read
 from headrace.core.times import from_ms
+from headrace.core.view import View
 
 _EXPORTED: Final = ""
-
-
-class _View:
-    """A profile before and after, and what each flow needs of it, made once."""
-
-    __slots__ = ("_identity", "_plain", "after", "before", "bucket", "config", "identities_grew", "input_kind",
-                 "moved", "now_ms", "ordinal", "patch")  # fmt: skip
-
-    def __init__(
-        self, before: Envelope, after: Envelope, moved: Sequence[Moved], patch: dict[str, Any], *, grew: bool,
-        kind: str, ordinal: int, now_ms: int, config: str,
-    ) -> None:  # fmt: skip
-        self.before, self.after, self.moved, self.patch = before, after, moved, patch
-        self.identities_grew, self.input_kind = grew, kind
-        self.ordinal, self.now_ms, self.config = ordinal, now_ms, config
-        self.bucket = -1
-        self._identity = self._plain = b""
-
-    def identity_part(self) -> bytes:
-        if not self._identity:
-            self._identity = message.identity_part(self.after.identities)
-        return self._identity
-
-    def plain_membership_part(self) -> bytes:
-        if not self._plain:
-            self._plain = message.plain_membership_part(self.after.memberships)
-        return self._plain
 
 
 def step(
@@ -110,10 +85,12 @@ def _update(
     timed = snapshot.merge_by == "timestamp"
     stamp = (update.stamp_ms if update.stamp_ms is not None else now_ms) if timed else ordinal
     known = add_identities(base.identities, identities)
-    attributes, stamps = base.attributes, base.stamps
-    if update.attributes:
-        attributes, stamps = fold_attributes(attributes, stamps, update.attributes, stamp, timed=timed, notes=notes)
-    memberships, moved = fold_memberships(base.memberships, update.memberships, now_ms, notes)
+    attributes, stamps, patch = base.attributes, base.stamps, update.attributes
+    if patch:
+        if timed:
+            patch = newer_fields(patch, stamps, stamp, notes)
+        attributes, stamps = fold_attributes(attributes, stamps, patch, stamp, timed=timed, notes=notes)
+    memberships, moved = fold_memberships(base.memberships, update.memberships, ordinal, now_ms, notes)
     after = Envelope(
         FORMAT, base.profile_id, base.epoch, base.version, known, attributes, stamps, memberships, base.marks,
         ordinal,
@@ -128,9 +105,9 @@ def _update(
         or stamps is not base.stamps
         or memberships is not base.memberships
     )
-    view = _View(
-        before, after, moved, update.attributes, grew=known is not before.identities, kind="live", ordinal=ordinal,
-        now_ms=now_ms, config=snapshot.version,
+    view = View(
+        before, after, moved, patch, grew=known is not before.identities, kind="live", now_ms=now_ms,
+        config=snapshot.version, absorbed=absorbed,
     )  # fmt: skip
     return _decide(view, snapshot, notes, changed=changed)
 
@@ -165,10 +142,9 @@ def _tick(envelope: Envelope, ordinal: int, now_ms: int, snapshot: Snapshot) -> 
         for segment_id, m in segments.items()
         if m.member and m.valid_until is not None and m.valid_until <= now
     ]
-    memberships, moved = fold_memberships(envelope.memberships, ended, now_ms, notes)
+    memberships, moved = fold_memberships(envelope.memberships, ended, ordinal, now_ms, notes)
     after = _with(envelope, memberships=memberships, ordinal=ordinal)
-    view = _View(envelope, after, moved, {}, grew=False, kind="live", ordinal=ordinal, now_ms=now_ms,
-                 config=snapshot.version)  # fmt: skip
+    view = View(envelope, after, moved, {}, grew=False, kind="live", now_ms=now_ms, config=snapshot.version)
     return _decide(view, snapshot, notes, changed=bool(moved))
 
 
@@ -177,13 +153,13 @@ def _delete(envelope: Envelope, ordinal: int, now_ms: int, snapshot: Snapshot) -
     now = from_ms(now_ms)
     gone = {
         namespace: {
-            segment_id: Membership(False, max(now, m.since), None, now_ms) if m.member else m
+            segment_id: Membership(False, max(now, m.since), None, ordinal) if m.member else m
             for segment_id, m in segments.items()
         }
         for namespace, segments in envelope.memberships.items()
     }
-    view = _View(envelope, _with(envelope, memberships=gone, ordinal=ordinal), [], {}, grew=False, kind="delete",
-                 ordinal=ordinal, now_ms=now_ms, config=snapshot.version)  # fmt: skip
+    after = _with(envelope, memberships=gone, ordinal=ordinal)
+    view = View(envelope, after, [], {}, grew=False, kind="delete", now_ms=now_ms, config=snapshot.version)
     exports: list[tuple[int, int, Export]] = []
     held: list[str] = []
     for index, flow in enumerate(snapshot.flows):
@@ -191,7 +167,13 @@ def _delete(envelope: Envelope, ordinal: int, now_ms: int, snapshot: Snapshot) -
         if flow.on_delete != "exit" or mark is None or not mark.seq:
             held.append("no-relevant-change")
             continue
-        left = [f"{n}/{s}" for n, ids in flow.segments.items() for s in ids if s in envelope.memberships.get(n, {})]
+        if not consents(flow, envelope.attributes):
+            held.append("consent")
+            continue
+        if flow.paused and flow.pause_mode == "skip":
+            held.append("paused")
+            continue
+        left = members(envelope, flow.segments)
         export, last = _export(view, flow, flow.segments, Cause("delete", [], [], [], left), "")
         exports.append((index, last.bucket, export))
         held.append(_EXPORTED)
@@ -202,17 +184,16 @@ def _restate(envelope: Envelope, change: Backfill | Replay, ordinal: int, now_ms
     """Export the current state to one flow, whatever changed."""
     kind, run = (change.kind, change.run_id) if isinstance(change, Backfill) else ("replay", change.letter_id)
     after = _with(envelope, memberships=envelope.memberships, ordinal=ordinal)
-    view = _View(envelope, after, [], {}, grew=False, kind=kind, ordinal=ordinal, now_ms=now_ms,
-                 config=snapshot.version)  # fmt: skip
+    view = View(envelope, after, [], {}, grew=False, kind=kind, now_ms=now_ms, config=snapshot.version)
     exports: list[tuple[int, int, Export]] = []
     held: list[str] = []
     for index, flow in enumerate(snapshot.flows):
-        mapped = _active(flow, now_ms) if flow.dated else flow.segments
+        mapped = active(flow, now_ms) if flow.dated else flow.segments
         if flow.id != change.flow_id:
             held.append("no-relevant-change")
-        elif kind != "replay" and not _is_member(after, mapped):
+        elif kind != "replay" and not is_member(after, mapped):
             held.append("not-a-member")
-        elif not _consents(flow, after.attributes):
+        elif not consents(flow, after.attributes):
             held.append("consent")
         else:
             held.append(_EXPORTED)
@@ -231,20 +212,20 @@ def _with(envelope: Envelope, *, memberships: dict[str, dict[str, Membership]], 
     )
 
 
-def _decide(view: _View, snapshot: Snapshot, notes: Notes, *, changed: bool) -> Step:
+def _decide(view: View, snapshot: Snapshot, notes: Notes, *, changed: bool) -> Step:
     """Ask each flow; where one exports, or something changed, the profile's version grows."""
     exports: list[tuple[int, int, Export]] = []
     held: list[str] = []
     after = view.after
     marks = after.marks
     for index, flow in enumerate(snapshot.flows):
-        mapped = flow.segments if not flow.dated else _active(flow, view.now_ms)
-        cause = _cause(view, flow, mapped)
-        if isinstance(cause, str):
-            held.append(cause)
+        mapped = flow.segments if not flow.dated else active(flow, view.now_ms)
+        why = cause_of(view, flow, mapped)
+        if isinstance(why, str):
+            held.append(why)
             continue
         held.append(_EXPORTED)
-        export, mark = _export(view, flow, mapped, cause, "")
+        export, mark = _export(view, flow, mapped, why, "")
         exports.append((index, mark.bucket, export))
         if marks is after.marks:
             marks = dict(marks)
@@ -254,95 +235,6 @@ def _decide(view: _View, snapshot: Snapshot, notes: Notes, *, changed: bool) -> 
     after.version += 1
     after.marks = marks
     return Step(after, True, exports, held, notes)
-
-
-def _crossed(view: _View, mapped: message.Mapped) -> tuple[list[str], list[str]]:
-    """Mapped audiences entered and left by this input, as ``namespace/id``."""
-    joined: list[str] = []
-    left: list[str] = []
-    for namespace, segment_id, was, now in view.moved:
-        if namespace in mapped and segment_id in mapped[namespace]:
-            if now and not was:
-                joined.append(f"{namespace}/{segment_id}")
-            elif was and not now:
-                left.append(f"{namespace}/{segment_id}")
-    return joined, left
-
-
-def _cause(view: _View, flow: CompiledFlow, mapped: message.Mapped) -> Cause | str:
-    """Why this flow exports, or the reason why it does not (spec 1.3)."""
-    joined, left = _crossed(view, mapped) if view.moved else ([], [])
-    paths = written(flow.tree, view.patch) if view.patch else []
-    if not joined and not left and not view.identities_grew and not paths:
-        return "no-relevant-change"
-    if flow.paused and flow.pause_mode == "skip":
-        return "paused"
-    if flow.consent is not None and not _consents(flow, view.after.attributes):
-        return _withdrawn(view, flow, mapped)
-    member = _is_member(view.after, mapped)
-    if not member and not joined and not left:
-        return "not-a-member"
-    triggers, reason = _triggers(view, flow, paths, crossed=bool(joined or left), member=member)
-    return Cause(view.input_kind, triggers, paths, joined, left) if triggers else reason
-
-
-def _triggers(
-    view: _View, flow: CompiledFlow, paths: list[str], *, crossed: bool, member: bool
-) -> tuple[list[str], str]:
-    """The triggers that fire, and the reason where none does."""
-    triggers = ["segment"] if crossed and flow.trigger_segment else []
-    if flow.deliver != "all" or not member:
-        return triggers, "trigger-off"
-    if view.identities_grew and flow.trigger_identity:
-        triggers.append("identity")
-    if paths and flow.trigger_attribute:
-        if not flow.same_value and not _values_differ(view, flow, paths):
-            return triggers, "same-value"
-        triggers.append("attribute")
-    return triggers, "trigger-off"
-
-
-def _withdrawn(view: _View, flow: CompiledFlow, mapped: message.Mapped) -> Cause | str:
-    """A consent just withdrawn sends one exit message, if anything was sent before; nothing after."""
-    mark = view.before.marks.get(flow.id)
-    if mark is None or not mark.seq or not _consents(flow, view.before.attributes):
-        return "consent"
-    left = [
-        f"{n}/{s}" for n, ids in mapped.items() for s, m in view.after.memberships.get(n, {}).items()
-        if s in ids and m.member
-    ]  # fmt: skip
-    return Cause("live", ["consent"], [], [], left)
-
-
-def _consents(flow: CompiledFlow, attributes: dict[str, Any]) -> bool:
-    consent = flow.consent
-    if consent is None:
-        return True
-    said = read(consent.steps, attributes)
-    return any(said == value and type(said) is type(value) for value in consent.allowed)
-
-
-def _is_member(profile: Envelope, mapped: message.Mapped) -> bool:
-    for namespace, segments in profile.memberships.items():
-        of_flow = mapped.get(namespace)
-        if of_flow:
-            for segment_id, m in segments.items():
-                if m.member and segment_id in of_flow:
-                    return True
-    return False
-
-
-def _values_differ(view: _View, flow: CompiledFlow, paths: list[str]) -> bool:
-    before, after = view.before.attributes, view.after.attributes
-    return any(read(steps, before) != read(steps, after) for path in paths if type(steps := parse(path)) is tuple)
-
-
-def _active(flow: CompiledFlow, now_ms: int) -> dict[str, dict[str, MappedSegment]]:
-    """The mapped audiences whose start and end dates hold now."""
-    return {
-        namespace: {segment_id: s for segment_id, s in segments.items() if s.active(now_ms)}
-        for namespace, segments in flow.segments.items()
-    }
 
 
 def bucket_of(key: str) -> int:
@@ -358,14 +250,16 @@ def _partition_key(flow: CompiledFlow, profile: Envelope) -> str:
         return ids[0][:256] if ids else profile.profile_id
     if rule.kind == "attribute":
         value = read(rule.steps, profile.attributes)
-        if type(value) in (str, int, float, bool) and value != "":
-            return str(value)[:256]
+        if type(value) is str and value:
+            return value[:256]
+        if type(value) in (int, float, bool):
+            return message.text(value)[:256]
     return profile.profile_id
 
 
-def _memberships(view: _View, flow: CompiledFlow, mapped: message.Mapped, cause: Cause) -> bytes:
+def _memberships(view: View, flow: CompiledFlow, mapped: message.Mapped, cause: Cause) -> bytes:
     memberships = view.after.memberships
-    if "consent" in cause.triggers or cause.kind == "delete":
+    if WITHDRAWN in cause.triggers or cause.kind == "delete":
         memberships = {
             n: {s: Membership(False, m.since, None, 0) for s, m in ids.items() if s in mapped.get(n, {})}
             for n, ids in memberships.items()
@@ -385,7 +279,7 @@ def _memberships(view: _View, flow: CompiledFlow, mapped: message.Mapped, cause:
 
 
 def _export(
-    view: _View, flow: CompiledFlow, mapped: message.Mapped, cause: Cause, run: str
+    view: View, flow: CompiledFlow, mapped: message.Mapped, cause: Cause, run: str
 ) -> tuple[Export, FlowMark]:
     """Render one export, and what the profile remembers of it."""
     after = view.after

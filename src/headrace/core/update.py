@@ -22,6 +22,7 @@ from headrace.core.times import canonical, to_ms
 from headrace.errors import UpdateRefusedError
 
 _decode: Final = msgspec.json.Decoder().decode
+_MAX_SHOWN_CHARS: Final = 64
 _MEMBER: Final = {"realized": True, "existing": True, "exited": False}
 
 
@@ -48,7 +49,7 @@ def parse_update(body: bytes, *, stamped: bool = False) -> Update:
     return Update(
         identities,
         primary,
-        _memberships(memberships) if memberships else [],
+        _memberships(memberships) if memberships is not None else [],
         record,
         update_id,
         to_ms(canonical(created, "header.createdAt")) if stamped and created is not None else None,
@@ -65,8 +66,8 @@ def _record(body: bytes) -> tuple[dict[str, Any], Any]:
         _refuse("too-deep", "", f"the update is nested deeper than {MAX_DEPTH} levels")
     except msgspec.ValidationError:
         _refuse("number-out-of-range", "", "a number does not fit a 64-bit float")
-    except UnicodeDecodeError as error:
-        _refuse("not-json", "", f"the update is not UTF-8 (byte {error.start})")
+    except UnicodeDecodeError:
+        _refuse("not-json", "", f"the update is not UTF-8 (byte {_not_utf8(body)})")
     except msgspec.DecodeError as error:
         _refuse("not-json", "", f"the update is not JSON: {error}")
     if type(decoded) is not dict:
@@ -82,6 +83,15 @@ def _record(body: bytes) -> tuple[dict[str, Any], Any]:
         _refuse("not-an-object", "body.xdmEntity", "is not a JSON object")
     header = decoded.get("header")
     return record, header.get("createdAt") if type(header) is dict else None
+
+
+def _not_utf8(body: bytes) -> int:
+    """Where UTF-8 breaks off: the decoder counts from the beginning of a string."""
+    try:
+        body.decode()
+    except UnicodeDecodeError as error:
+        return error.start
+    return 0
 
 
 def _deeper(value: Any, levels: int) -> bool:
@@ -133,20 +143,37 @@ def _memberships(found: Any) -> list[MembershipChange]:
             _refuse("bad-membership", "segmentMembership", "a namespace is empty or does not hold an object")
         for segment_id, stated in segments.items():
             if type(stated) is not dict or not segment_id:
-                _refuse("bad-membership", f"segmentMembership.{namespace}", "a membership is not an object")
+                _refuse(
+                    "bad-membership",
+                    f"segmentMembership.{_shown(namespace)}",
+                    "a membership has no audience id or is not an object",
+                )
             status = stated.get("status", "realized")
             member = _MEMBER.get(status) if type(status) is str else None
             if member is None:
                 _refuse(
                     "bad-membership",
-                    f"segmentMembership.{namespace}.{segment_id}.status",
+                    f"segmentMembership.{_shown(namespace)}.{_shown(segment_id)}.status",
                     "is not one of realized, existing, exited",
                 )
-            since = stated.get("lastQualificationTime", stated.get("timestamp"))
-            until = stated.get("validUntil")
-            if since is not None:
-                since = canonical(since, f"segmentMembership.{namespace}.{segment_id}.lastQualificationTime")
-            if until is not None:
-                until = canonical(until, f"segmentMembership.{namespace}.{segment_id}.validUntil")
+            since = _time(stated, "lastQualificationTime", namespace, segment_id)
+            if since is None:
+                since = _time(stated, "timestamp", namespace, segment_id)
+            until = _time(stated, "validUntil", namespace, segment_id)
             changes.append(MembershipChange(namespace, segment_id, member, since, until))
     return changes
+
+
+def _time(stated: dict[str, Any], key: str, namespace: str, segment_id: str) -> str | None:
+    value = stated.get(key)
+    if value is None:
+        return None
+    try:
+        return canonical(value)
+    except UpdateRefusedError as error:
+        _refuse(error.reason, f"segmentMembership.{_shown(namespace)}.{_shown(segment_id)}.{key}", error.problem)
+
+
+def _shown(name: str) -> str:
+    """A name of the update, for an error's text: short and on one line."""
+    return name if len(name) <= _MAX_SHOWN_CHARS and name.isprintable() else "…"
