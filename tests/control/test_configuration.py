@@ -224,6 +224,11 @@ def test_the_whole_report() -> None:
         (("targetConnections", 0, "connectionSpec", "id"), "spec-2", None),
         (("targetConnections", 0, "data"), {"format": "csv"}, "targetConnections[0].data.format: 'csv' is not known "
          "(allowed: json)"),
+        (("targetConnections", 0, "baseConnectionId"), None, "targetConnections[0].baseConnectionId: is missing"),
+        (("segments", 0, "createdAt"), 99_999_999_999, "segments[0].createdAt: 99999999999 is not a time "
+         "(allowed: milliseconds since 1970: 1767225600000)"),
+        (("segments", 0, "updatedAt"), "1767225600000", "segments[0].updatedAt: '1767225600000' is not a time "
+         "(allowed: milliseconds since 1970: 1767225600000)"),
         (("connections", 0, "auth"), None, "connections[0].auth: is missing (allowed: specName, params)"),
         (("connections", 0, "auth"), "x", "connections[0].auth: must be an object, not text"),
         (("connections", 0, "auth", "specName"), None, "connections[0].auth.specName: is missing"),

@@ -125,6 +125,12 @@ def test_what_is_no_document_for_us(text: str | bytes, line: str) -> None:
     assert lines(text) == [line]
 
 
+def test_half_a_surrogate_pair_is_refused() -> None:
+    """No text that cannot be written as UTF-8 comes in, whichever reader meets it."""
+    for text in ('a: "\\ud800"', '{"a": "\\ud800"}'):
+        assert len(lines(text)) == 1
+
+
 def test_aliases_that_multiply_are_stopped() -> None:
     """A few lines that expand to billions of values are refused in bounded time."""
     names = "abcdefghij"

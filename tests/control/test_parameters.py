@@ -36,6 +36,8 @@ def test_what_is_right_is_taken() -> None:
     assert mistakes == []
     assert found == {"must": "x", "secret": Secret("y"), "flag": True, "count": 5, "low": 2, "mode": "safe"}
     assert type(found["must"]) is str
+    for edge in ({"count": 1}, {"count": 9}, {"low": 2}, {"high": 2}):
+        assert read({"must": "x", **edge})[1] == []
     assert read({"must": "x", "text": None})[0] == {"must": "x", "flag": False, "count": 5}
 
 

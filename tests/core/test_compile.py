@@ -104,6 +104,13 @@ def test_an_external_audience_has_the_selectors_namespace() -> None:
     assert set(made(flow(segments=selectors)).segments) == {"aamSegments", "ups"}
 
 
+def test_an_audience_may_be_mapped_for_one_day() -> None:
+    """Both days are included, so the first may be the last."""
+    schedule = {"startDate": "1970-01-02", "endDate": "1970-01-02"}
+    mapped = made(flow(segments=[{"id": "S", "schedule": schedule}])).segments["ups"]["S"]
+    assert (mapped.start_ms, mapped.end_ms) == (86_400_000, 2 * 86_400_000)
+
+
 def test_every_setting_is_read() -> None:
     """Each setting other than its default arrives in its field."""
     found = made(
@@ -247,6 +254,8 @@ SET = AT + "headrace."
         (flow(flowSpec=None), f"flowSpec: is missing (allowed: id {FLOW_SPEC_ID}, version 1.0)"),
         (flow(flowSpec={"id": "x"}), f"flowSpec.id: 'x' is not a known flow spec (allowed: {FLOW_SPEC_ID})"),
         (flow(flowSpec={"id": FLOW_SPEC_ID, "version": "2"}), "flowSpec.version: '2' is not known (allowed: 1.0)"),
+        (flow(flowSpec={}), "flowSpec.id: is missing"),
+        (flow(flowSpec={"version": "1.0"}), "flowSpec.id: is missing"),
         (flow(flowSpec=[]), "flowSpec: must be an object, not a list"),
         (flow(transformations=None), "transformations: is missing"),
         (flow(transformations={}), "transformations: must be a list, not an object"),
@@ -315,6 +324,10 @@ SET = AT + "headrace."
         (
             flow(headrace={"partitionKey": "identity:"}),
             SET + "partitionKey: 'identity:' is not known (allowed: profileId, identity:NAMESPACE, attribute:PATH)",
+        ),
+        (
+            flow(headrace={"partitionKey": "attribute:"}),
+            SET + "partitionKey: 'attribute:' is not known (allowed: profileId, identity:NAMESPACE, attribute:PATH)",
         ),
         (
             flow(headrace={"partitionKey": "attribute:a[0]"}),

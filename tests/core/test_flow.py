@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.core import flow as flows
+from headrace.core import paths
 from headrace.core.flow import CompiledFlow, Consent, MappedSegment, PartitionKey, Snapshot
 
 SEGMENT = MappedSegment(
@@ -173,6 +174,45 @@ def test_build_refuses_a_text_that_is_no_path() -> None:
     """Whoever builds a flow by hand learns of a wrong path."""
     with pytest.raises(ValueError, match=r"'a\.\.b' is not a path"):
         built(paths=("a..b",))
+
+
+def test_a_flow_is_dated_when_an_audience_has_a_start_or_an_end() -> None:
+    """One date of one audience is enough; none is none."""
+    for start, end, dated in ((None, None, False), (1, None, True), (None, 1, True)):
+        mapped = MappedSegment(start_ms=start, end_ms=end)
+        assert built(segments={"ups": {"s": mapped, "t": MappedSegment()}}).dated is dated
+
+
+@pytest.mark.parametrize(
+    ("change", "plain"),
+    [
+        ({}, True),
+        ({"metadata": True}, True),
+        ({"status_model": "seed"}, False),
+        ({"membership_scope": "mapped"}, False),
+        ({"deliver": "joinedLeft"}, False),
+        ({"include_names": True}, False),
+        ({"include_timestamps": True}, False),
+    ],
+)
+def test_a_flow_is_plain_when_it_sends_all_memberships_as_they_are(change: dict[str, Any], plain: bool) -> None:
+    """Only then may flows share what was rendered."""
+    assert built(**change).plain is plain
+
+
+@given(st.lists(st.lists(st.sampled_from("abc"), min_size=1, max_size=4), min_size=1, max_size=6))
+def test_the_plan_is_the_text_between_the_values(mapped: list[list[str]]) -> None:
+    """With every mapped attribute there, plan and values make the text of the projection."""
+    flow = built(paths=[".".join(steps) for steps in mapped])
+    profile: dict[str, Any] = {}
+    for number, (_, steps) in enumerate(flow.plan):
+        here = profile
+        for step in steps[:-1]:
+            here = here.setdefault(step, {})
+        here[steps[-1]] = [number]
+    values = [before + msgspec.json.encode(paths.read(steps, profile)) for before, steps in flow.plan]
+    text = b"".join(values) + b"}" * len(flow.plan[-1][1])
+    assert text == msgspec.json.encode(paths.project(flow.tree, profile))
 
 
 @pytest.mark.parametrize(

@@ -109,11 +109,12 @@ def _paused(report: Report, flow: Mapping[str, Any], place: str) -> bool:
 
 def _check_spec(report: Report, flow: Mapping[str, Any], place: str) -> None:
     at = f"{place}.flowSpec"
-    if flow.get("flowSpec") is None:
+    given = flow.get("flowSpec")
+    if given is None:
         report.mistake(at, "is missing", f"id {FLOW_SPEC_ID}, version {FLOW_SPEC_VERSION}")
         return
-    spec = report.members(flow["flowSpec"], at, ("id", "version"))
-    spec_id = report.text(spec, "id", at, required=True) if spec else ""
+    spec = report.members(given, at, ("id", "version"))
+    spec_id = report.text(spec, "id", at, required=True) if isinstance(given, Mapping) else ""
     if spec_id and spec_id != FLOW_SPEC_ID:
         report.mistake(f"{at}.id", f"{shown(spec['id'])} is not a known flow spec", FLOW_SPEC_ID)
     # An unquoted 1.0 in YAML is a number and means the same.
