@@ -142,6 +142,18 @@ def test_attributes_merge() -> None:
     ]
 
 
+def test_an_empty_object_is_no_attribute() -> None:
+    """An object at a mapped path that holds nothing is left out; one that holds an empty one is there."""
+    flow = FlowPlan(segments=[("ups", "vip")], paths=["a", "b.c"])
+    folded = run(
+        update("A:1", vip=("realized", T1), a={"x": 1}, b={"c": {}}), update("A:1", a={"x": None, "y": {}}), flow=flow
+    )
+    messages = [{name: m[name] for name in ("a", "b") if name in m} for m in folded.messages["f"][0]]
+    assert messages == [{"a": {"x": 1}}, {"a": {"y": {}}}]
+    folded = run(update("A:1", vip=("realized", T1), a={"x": 1}), update("A:1", a={"x": None}), flow=flow)
+    assert "a" not in folded.messages["f"][0][1]
+
+
 def test_identity_trigger() -> None:
     """A new identity of a member exports; a known one, in other letters of the namespace, does not."""
     assert counts(

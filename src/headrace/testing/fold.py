@@ -9,7 +9,8 @@ not: a mistake that both made would go unseen. It knows the rules as the specifi
     F3  A membership older than the stored one is ignored; of equal times the later input wins.
     F4  At most one message per input and flow, when a mapped audience was entered or left, or, for a member of a
         mapped audience after the input, when identities were added or joined, or a mapped path was written.
-    F5  The message holds the mapped attributes that there are, memberships, and all identities.
+    F5  The message holds the mapped attributes that there are (an empty object is none), memberships, and all
+        identities.
 """
 
 from __future__ import annotations
@@ -322,6 +323,8 @@ def _project(have: dict[str, Any], into: dict[str, Any], names: Sequence[str]) -
         if not isinstance(here, dict) or name not in here:
             return
         here = here[name]
+    if here == {}:
+        return
     for name in names[:-1]:
         into = into.setdefault(name, {})  # of overlapping paths: the profile's own object, and the same value
     into[names[-1]] = here
