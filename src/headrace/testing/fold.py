@@ -5,8 +5,10 @@ not: a mistake that both made would go unseen. It knows the rules as the specifi
 
     F1  Identities link people. Namespaces compare in lower case; the profile created first survives a merge.
     F2  Attributes merge deeply, by arrival. Null removes, arrays replace, an object and a scalar replace each other.
-        When profiles merge, the side whose top-level attribute was written later lies on top of the other.
-    F3  A membership older than the stored one is ignored; of equal times the later input wins.
+        When profiles merge, of each top-level attribute the side that got its present value (or lost it) later lies
+        on top of the other; writing what is there already renews nothing.
+    F3  A membership older than the stored one is ignored; of equal times the later input wins, where it says
+        something else.
     F4  At most one message per input and flow, when a mapped audience was entered or left, or, for a member of a
         mapped audience after the input, when identities were added or joined, or a mapped path was written.
     F5  The message holds the mapped attributes that there are (an empty object is none), memberships, and all
@@ -157,8 +159,8 @@ class _Folder:
         self._remember(profile, update.get("segmentMembership") or {}, order)
         said = {name: part for name, part in update.items() if name not in _NO_ATTRIBUTES}
         for name, part in said.items():
-            profile.written[name] = order
-            _write(profile.attributes, name, part)
+            if _write(profile.attributes, name, part):
+                profile.written[name] = order
         for flow, plan in self._flows.items():
             if _is_due(plan, profile, before, before_any, said, fresh=fresh):
                 self._messages[flow].setdefault(profile.born, []).append(self._keep(_message(plan, profile)))
@@ -200,7 +202,7 @@ class _Folder:
                     if self._now is None:
                         raise ValueError("a membership states no time, and none was given for the inputs")
                     profile.memberships[segment] = _Membership(member, self._now, order)
-                elif stored is None or _time(since) >= stored.since:
+                elif stored is None or (_time(since) >= stored.since and (member, _time(since)) != stored[:2]):
                     profile.memberships[segment] = _Membership(member, _time(since), order)
 
     def result(self) -> Folded:
@@ -236,18 +238,19 @@ def _time(text: str) -> datetime:
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
-def _write(into: dict[str, Any], name: str, part: Any) -> None:
-    """Merge one field: F2."""
+def _write(into: dict[str, Any], name: str, part: Any) -> bool:
+    """Merge one field, and tell whether that changed anything: F2."""
     if part is None:
-        into.pop(name, None)
-    elif isinstance(part, dict):
-        below = into.get(name)
-        if not isinstance(below, dict):
-            below = into[name] = {}
-        for inner, value in part.items():
-            _write(below, inner, value)
-    else:
-        into[name] = part
+        return into.pop(name, None) is not None
+    below = into.get(name)
+    if isinstance(part, dict):
+        fresh = not isinstance(below, dict)
+        if fresh:
+            into[name] = {}
+        inner = [_write(into[name], key, value) for key, value in part.items()]
+        return fresh or any(inner)
+    into[name] = part
+    return below is None or msgspec.json.encode(below) != msgspec.json.encode(part)
 
 
 def _lay_attributes(profile: _Profile, sides: Sequence[_Profile]) -> None:
@@ -256,8 +259,7 @@ def _lay_attributes(profile: _Profile, sides: Sequence[_Profile]) -> None:
     written: dict[str, int] = {}
     for name in {name for side in sides for name in side.written}:
         for side in sorted((s for s in sides if name in s.written), key=lambda s: s.written[name]):
-            if name in side.attributes:
-                _write(merged, name, copy.deepcopy(side.attributes[name]))
+            _write(merged, name, copy.deepcopy(side.attributes.get(name)))
             written[name] = side.written[name]
     profile.attributes, profile.written = merged, written
 
