@@ -7,6 +7,8 @@ Contract of a Writer (tests/destinations/contract.py runs it on each):
     W4  ``write`` never sends a record twice: trying again is the caller's decision.
     W5  ``write`` may be called while earlier calls are under way, up to ``limits.in_flight`` of them.
     W6  After ``close`` returned, nothing is open any more; close may be called twice.
+
+A writer may have ``prepare``, see ``Prepares``.
 """
 
 from __future__ import annotations
@@ -99,6 +101,14 @@ class Writer(Protocol):
 
     async def close(self) -> None:
         """Let go of connections."""
+        ...
+
+
+class Prepares(Protocol):
+    """What a writer has besides when its records are not the messages as they are, but compressed, say."""
+
+    def prepare(self, data: bytes) -> bytes:
+        """Turn a message into its record's data. Called once per record, before sizes are taken; never waits."""
         ...
 
 

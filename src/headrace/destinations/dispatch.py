@@ -68,6 +68,7 @@ class Pending(msgspec.Struct, gc=False):
         index: Its place there.
         size: Bytes a request is charged for it: data and UTF-8 key.
         after: What must be settled first.
+        kept: Bytes of the message that are kept besides, when the record holds another form of it.
         attempts: Writes so far.
         unknown: Of those, how many ended with its fate unknown.
         wait_s: The last back-off.
@@ -81,6 +82,7 @@ class Pending(msgspec.Struct, gc=False):
     index: int
     size: int
     after: list[tuple[int, int]]
+    kept: int = 0
     attempts: int = 0
     unknown: int = 0
     outcome: Outcome | None = None
@@ -91,6 +93,15 @@ def pending(export: Export, block: Block, index: int) -> Pending:
     key, data = export.key, export.data
     size = len(data) + (len(key) if key.isascii() else len(key.encode()))
     return Pending(key, data, export.profile_id, export, block, index, size, export.after)
+
+
+def _prepare(exports: Sequence[Pending], prepare: Callable[[bytes], bytes]) -> None:
+    """Let the writer put each message into the form it is written in; what that takes is what counts."""
+    for p in exports:
+        data = prepare(p.data)
+        p.kept = len(p.data)
+        p.size += len(data) - p.kept
+        p.data = data
 
 
 class Halt(msgspec.Struct, frozen=True):
@@ -143,6 +154,7 @@ class Dispatcher:
         ordered: bool = True,
     ) -> None:
         self._writer = writer
+        self._prepare = getattr(writer, "prepare", None)
         self._clock = clock
         self._rng = rng
         self._settled = settled
@@ -179,12 +191,14 @@ class Dispatcher:
         Those of one lane come in their order, but for those whose partition keys differ: they lie in different
         buckets, and a later one, which waits for the earlier by its ``after``, may come first.
         """
+        if self._prepare is not None:
+            _prepare(exports, self._prepare)
         lanes, ready = self._lanes, self._ready
         size = 0
         if not ready:
             self._ready_since = self._clock.monotonic_s()
         for p in exports:
-            size += p.size
+            size += p.size + p.kept
             if self._ordered:
                 lane = p.lane
                 if lane in lanes:
@@ -408,7 +422,7 @@ class Dispatcher:
             block = p.block
             block.left -= 1
             block.bits |= 1 << p.index
-            size += p.size
+            size += p.size + p.kept
             if not ordered:
                 continue
             lane = p.lane
