@@ -152,7 +152,7 @@ def main() -> None:
     ]
     for name, found in reports.items():
         wall = statistics.median(r.records / r.wall_s for r in found)
-        ratio = f"{rates['headrace'] / rates[name]:.1f}x" if "headrace" in rates and name != "headrace" else ""
+        ratio = f"{rates['headrace'] / rates[name]:.2f}x" if "headrace" in rates and name != "headrace" else ""
         lines.append(
             f"| {name} | {found[0].records:,} | {len(found)} | {rates[name]:,.0f} | {1e6 / rates[name]:.1f} "
             f"| {wall:,.0f} | {ratio} |"
