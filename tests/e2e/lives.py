@@ -1,0 +1,150 @@
+"""A run that is killed again and again: each life is one process, watched by what the stream receives."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import msgspec
+
+from headrace.testing import Written
+from tests.e2e.killed import holds_lock
+
+OUTSIDE: Final = "from outside"
+ROOT: Final = Path(__file__).parents[2]
+HEADRACE: Final = str(Path(sys.executable).with_name("headrace"))
+BOUND_S: Final = 120.0
+_EXPORT_ID: Final = re.compile(rb'"exportId":"([^"]+)"')
+
+
+class Death(NamedTuple):
+    """How one life ended.
+
+    Attributes:
+        place: Seam, or from outside.
+        new: Messages that the stream received for the first time in this life, when it was seen to have ended.
+        again: Messages that it received again in this life.
+        locked: The process held the lock of the database when it was killed.
+        seconds: How long it lived.
+    """
+
+    place: str
+    new: int
+    again: int
+    locked: bool
+    seconds: float
+
+
+class Stream:
+    """The recording, read while it grows: what came for the first time, and what came again."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._at = 0
+        self._decode = msgspec.msgpack.Decoder(Written).decode
+        self.ids: set[bytes] = set()
+        self.again = 0
+
+    def read(self) -> int:
+        """Messages so far, each counted once."""
+        if not self._path.exists():
+            return 0
+        with self._path.open("rb") as file:
+            file.seek(self._at)
+            grown = file.read()
+        place = 0
+        while place + 4 <= len(grown):
+            end = place + 4 + int.from_bytes(grown[place : place + 4])
+            if end > len(grown):
+                break
+            written = self._decode(grown[place + 4 : end])
+            found = _EXPORT_ID.search(written.data)
+            assert found, written
+            self.again += found[1] in self.ids
+            self.ids.add(found[1])
+            place = end
+        self._at += place
+        return len(self.ids)
+
+
+class Lives:
+    """Starts the command in one folder, kills it, and starts it again.
+
+    Args:
+        folder: Holds configuration (``config.json``), input (``input.jsonl``) and the data folder (``data``).
+        stream: What the destination received.
+    """
+
+    def __init__(self, folder: Path, stream: Stream) -> None:
+        self._folder, self._stream = folder, stream
+        self._environment = {**os.environ, "HEADRACE_DATA_DIR": str(folder / "data")}
+        self._arguments = [
+            "run", "--config", str(folder / "config.json"), "--input", str(folder / "input.jsonl"),
+        ]  # fmt: skip
+        self.deaths: list[Death] = []
+
+    def kill(self, place: str, new: int) -> Death:
+        """Start a process, and let it die at *place* once the stream has received *new* messages it never saw."""
+        armed, note = self._folder / "armed", self._folder / "note"
+        armed.unlink(missing_ok=True)
+        note.unlink(missing_ok=True)
+        command = [HEADRACE, *self._arguments]
+        if place != OUTSIDE:
+            command = [sys.executable, "-m", "tests.e2e.killed", place, str(armed), str(note), *self._arguments]
+        before, again = self._stream.read(), self._stream.again
+        begun = time.monotonic()
+        with (self._folder / "words").open("wb") as words:
+            child = subprocess.Popen(
+                command, cwd=ROOT, env=self._environment, stdin=subprocess.DEVNULL, stdout=words, stderr=words
+            )
+        try:
+            locked = self._await(child, before + new, begun, armed if place != OUTSIDE else None)
+        finally:
+            child.kill()
+            child.wait()
+        if place != OUTSIDE:
+            assert note.exists(), f"ended before {place}: {(self._folder / 'words').read_text()}"
+            locked = note.read_text() == f"{place} locked"
+        assert child.returncode == -signal.SIGKILL, (child.returncode, (self._folder / "words").read_text())
+        death = Death(
+            place, self._stream.read() - before, self._stream.again - again, locked, time.monotonic() - begun
+        )
+        self.deaths.append(death)
+        return death
+
+    def _await(self, child: subprocess.Popen[bytes], most: int, begun: float, armed: Path | None) -> bool:
+        """Until it is time: then arm the seam and wait for the end, or say whether the process holds the lock."""
+        while self._stream.read() < most:
+            assert child.poll() is None, (child.returncode, (self._folder / "words").read_text())
+            assert time.monotonic() - begun < BOUND_S, "nothing new was delivered"
+            time.sleep(0.002)
+        if armed is not None:
+            armed.touch()
+            child.wait(BOUND_S)
+            return False
+        locked = holds_lock(child.pid, self._folder / "data" / "db" / "LOCK")
+        os.kill(child.pid, signal.SIGKILL)
+        return locked
+
+    def finish(self) -> subprocess.CompletedProcess[str]:
+        """Start it once more and let it end by itself."""
+        return self.ask(*self._arguments)
+
+    def ask(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Another command about the same data folder, to its end."""
+        return subprocess.run(
+            [HEADRACE, *arguments],
+            cwd=ROOT,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=BOUND_S,
+            check=False,
+        )
