@@ -27,7 +27,7 @@ _MEMBER: Final = {"realized": True, "existing": True, "exited": False}
 
 
 def _refuse(reason: str, place: str, problem: str) -> NoReturn:
-    raise UpdateRefusedError(reason=reason, place=place, problem=problem)
+    raise UpdateRefusedError(reason=reason, place=place, problem=problem) from None
 
 
 def parse_update(body: bytes, *, stamped: bool = False) -> Update:
