@@ -278,8 +278,12 @@ class Dispatcher:
                 task.cancel()
             await asyncio.gather(*self._flying, return_exceptions=True)
 
-    async def finish(self, grace_s: float) -> None:
-        """Start nothing more, and give requests under way *grace_s* seconds to be answered."""
+    async def finish(self, grace_s: float) -> int:
+        """Start nothing more, and give requests under way *grace_s* seconds to be answered.
+
+        Returns:
+            Requests that were not; what becomes of their records is unknown.
+        """
         self._closing = True
         if self._flying and grace_s > 0:
             timer = asyncio.ensure_future(self._clock.sleep(grace_s))
@@ -287,6 +291,7 @@ class Dispatcher:
             await asyncio.wait((timer, landing), return_when=asyncio.FIRST_COMPLETED)
             timer.cancel()
             landing.cancel()
+        return len(self._flying)
 
     async def _nap(self, seconds: float) -> None:
         """Until something happens, at most so long."""

@@ -169,11 +169,15 @@ class IndexRow(msgspec.Struct, array_like=True):
 
 
 class Cursor(msgspec.Struct, array_like=True):
-    """Where the next things go: ordinal of the next input, number of the next ledger block and dead letter."""
+    """Where the next things go: ordinal of the next input, number of the next ledger block and dead letter.
+
+    ``alive`` is true while a process works on the folder; one that starts and finds it true follows a killed one.
+    """
 
     ordinal: int = 1
     ledger: int = 1
     letter: int = 1
+    alive: bool = False
 
 
 encode: Final = _encode

@@ -196,6 +196,7 @@ class Engine:
         """
         self.store_configuration()
         self._open_flows(self._snapshot, self._targets)
+        self._take_over()
         pulls: list[asyncio.Task[None]] = []
         opened: list[Source] = []
         try:
@@ -221,6 +222,23 @@ class Engine:
                 await flow.close(0.0)
             for _, _, done in self._reconfigurations:
                 done.cancel()
+
+    def _take_over(self) -> None:
+        """Note that a process is at work. After a killed one, count what it may have sent without our knowing."""
+        if self._cursor.alive:
+            for flow in self.flows.values():
+                counted = self.totals.flows[flow.compiled.id]
+                limits = flow.writer.limits
+                most = limits.in_flight * limits.records + 2 * _SETTLED_AT_ONCE
+                counted.possible_duplicates += 0 if flow.compiled.paused else min(counted.pending, most)
+        self._cursor.alive = True
+        self._store_counts()
+
+    def _store_counts(self) -> None:
+        write = self._state.batch()
+        write.put(self._keys.totals, records.encode(self.totals))
+        write.put(self._keys.cursor, records.encode(self._cursor))
+        self._state.commit(write)
 
     def _store_position(self, source: Source) -> None:
         """A source told to skip what is there may give no batch for long: where it stands is kept at once."""
@@ -454,10 +472,12 @@ class Engine:
                 await self._round()
             self._work.clear()
             await self._wait(min(left, SETTLE_WAIT_S))
-        await asyncio.gather(*(flow.close(_GRACE_S) for flow in self.flows.values()))
+        given_up = await asyncio.gather(*(flow.close(_GRACE_S) for flow in self.flows.values()))
         if self._settled:
             await self._round()
         self._raise_failure()
+        self._cursor.alive = any(given_up)
+        self._store_counts()
         await asyncio.get_running_loop().run_in_executor(None, self._state.sync)
         return self.report(timed_out=timed_out)
 

@@ -59,11 +59,17 @@ class RunningFlow:
         """True when waiting longer will not help: halted by the destination, or paused."""
         return self.compiled.paused or self.dispatcher.halt is not None
 
-    async def close(self, grace_s: float) -> None:
-        """Stop sending; requests under way get *grace_s* to be answered."""
+    async def close(self, grace_s: float) -> int:
+        """Stop sending; requests under way get *grace_s* to be answered.
+
+        Returns:
+            Requests that were given up.
+        """
+        left = 0
         if self.task is not None:
-            await self.dispatcher.finish(grace_s)
+            left = await self.dispatcher.finish(grace_s)
             self.task.cancel()
             await asyncio.gather(self.task, return_exceptions=True)
             self.task = None
         await self.writer.close()
+        return left
