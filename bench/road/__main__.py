@@ -1,0 +1,126 @@
+"""``make bench NAME=road``: the whole road, updates in to exports acknowledged; a row in bench/results/road.md.
+
+A file of JSON Lines goes through the real engine on RocksDB (journal and ledger on, synced before each batch is
+acknowledged) to two streams of a server in another process, whose CPU is not counted. Counted is the CPU of the
+process that runs the engine, all threads, from the first read to the last settlement.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import shlex
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import uvloop
+
+from bench.road.updates import configuration, updates
+from headrace import bootstrap, settings
+from headrace.sources.jsonl import JsonLines
+from headrace.testing import Child
+
+RESULTS = Path(__file__).parent.parent / "results" / "road.md"
+MACHINE = "2 cores, 24 GiB, x86_64, Python 3.11"
+HEAD = """# The whole road: updates per CPU-second
+
+`make bench NAME=road`: updates of about 600 bytes from a JSON Lines file, two flows to two streams, an export an
+update on average; RocksDB, journal and ledger on, every batch synced before it is acknowledged; every export
+acknowledged by a server in another process. CPU of the engine's process, all threads.
+"""
+
+
+class Report(msgspec.Struct):
+    updates: int
+    exports: int
+    cpu_s: float
+    wall_s: float
+    peak_mb: float
+    compiled: bool
+
+
+async def measure(folder: Path, url: str, count: int) -> Report:
+    config = folder / "road.yaml"
+    config.write_text(configuration(url))
+    loaded = settings.load(environ={}, data_dir=folder / "data")
+    read = bootstrap.load_configuration(config)
+    with bootstrap.open_state(loaded) as state:
+        engine = bootstrap.build_engine(state, read, loaded, [JsonLines(str(folder / "updates.jsonl"))])
+        bootstrap.tune_collector()
+        cpu_s, wall_s = time.process_time(), time.perf_counter()
+        report = await engine.run(until_drained=True)
+        cpu_s, wall_s = time.process_time() - cpu_s, time.perf_counter() - wall_s
+        engine.check()
+        flows = engine.totals.flows.values()
+        exports = sum(f.exported for f in flows)
+        if not report.drained or sum(f.delivered for f in flows) != exports or engine.totals.accepted != count:
+            raise SystemExit(f"not everything arrived: {report}")
+    import headrace.core.step as step
+
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return Report(count, exports, cpu_s, wall_s, peak_mb, str(step.__file__).endswith(".so"))
+
+
+def child(folder: Path, url: str, count: int) -> Report:
+    """One round in a process of its own."""
+    command = [sys.executable, "-W", "ignore", "-m", "bench.road", "--in", str(folder), url, str(count)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, timeout=900, check=True)
+    return msgspec.json.decode(done.stdout.splitlines()[-1], type=Report)
+
+
+def main() -> None:
+    if sys.argv[1:2] == ["--in"]:
+        report = uvloop.run(measure(Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])))
+        print(msgspec.json.encode(report).decode())
+        return
+    parser = argparse.ArgumentParser(prog="make bench NAME=road")
+    parser.add_argument("--updates", type=int, default=200_000)
+    parser.add_argument("--people", type=int, default=50_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--dry", action="store_true", help="print only, write no row")
+    options = parser.parse_args()
+    load = os.getloadavg()[0]
+    reports = []
+    with tempfile.TemporaryDirectory() as parent, Child(streams={"s1": 1, "s2": 1}, fast=True) as kinesis:
+        lines = b"\n".join(updates(options.updates, options.people, 7)) + b"\n"
+        for number in range(options.rounds):
+            folder = Path(parent) / str(number)
+            folder.mkdir()
+            (folder / "updates.jsonl").write_bytes(lines)
+            reports.append(child(folder, kinesis.url, options.updates))
+            print(f"{options.updates / reports[-1].cpu_s:10,.0f} updates/CPU-s  {reports[-1]}")
+    row(options, reports, len(lines) / options.updates, load)
+
+
+def row(options: argparse.Namespace, reports: list[Report], size: float, load: float) -> None:
+    command = shlex.join(
+        ["make", "bench", "NAME=road", *([f"ARGS={' '.join(sys.argv[1:])}"] if sys.argv[1:] else [])]
+    )
+    rate = statistics.median(r.updates / r.cpu_s for r in reports)
+    spread = [r.updates / r.cpu_s for r in reports]
+    exports = reports[0].exports / options.updates
+    now = datetime.now(UTC)
+    text = (
+        f"\n## {now:%Y-%m-%d %H:%M} UTC\n\n`{command}`, {MACHINE}, load {load:.2f} at the start, "
+        f"{'compiled' if reports[0].compiled else 'interpreted'} core\n\n"
+        "| updates a round | bytes | people | exports an update | rounds | updates per CPU-second (median, least, most) "
+        "| updates/s | peak MB |\n|--:|--:|--:|--:|--:|--:|--:|--:|\n"
+        f"| {options.updates:,} | {size:.0f} | {options.people:,} | {exports:.2f} | {len(reports)} | "
+        f"**{rate:,.0f}** ({min(spread):,.0f}, {max(spread):,.0f}) | "
+        f"{statistics.median(r.updates / r.wall_s for r in reports):,.0f} | {max(r.peak_mb for r in reports):.0f} |\n"
+    )
+    print(text)
+    if not options.dry:
+        RESULTS.parent.mkdir(exist_ok=True)
+        RESULTS.write_text((RESULTS.read_text() if RESULTS.exists() else HEAD) + text)
+
+
+if __name__ == "__main__":
+    main()
