@@ -275,6 +275,8 @@ def _memberships(view: View, flow: CompiledFlow, mapped: message.Mapped, cause: 
     elif flow.plain:
         return view.plain_membership_part()
     entered = {(m.namespace, m.segment_id) for m in view.moved if m.after and not m.before}
+    if flow.consent is not None and cause.joined:
+        entered |= {(n, s) for n, ids in mapped.items() for s in ids if f"{n}/{s}" in cause.joined}
     return message.membership_part(flow, mapped, memberships, entered)
 
 
