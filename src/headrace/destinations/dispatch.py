@@ -41,19 +41,22 @@ class Block:
     Attributes:
         bucket: Bucket of the outbox.
         ordinals: Ordinal of each export, growing.
-        left: Exports not settled yet.
         bits: Bit i is set when export i is settled.
         marked: A partial settlement is stored.
         touched: Settled further since the last store.
     """
 
-    __slots__ = ("bits", "bucket", "left", "marked", "ordinals", "touched")
+    __slots__ = ("bits", "bucket", "marked", "ordinals", "touched")
 
     def __init__(self, bucket: int, ordinals: list[int], bits: int = 0) -> None:
         self.bucket, self.ordinals, self.bits = bucket, ordinals, bits
-        self.left = len(ordinals) - bits.bit_count()
         self.marked = bool(bits)
         self.touched = False
+
+    @property
+    def left(self) -> int:
+        """Exports not settled yet."""
+        return len(self.ordinals) - self.bits.bit_count()
 
 
 class Pending(msgspec.Struct, gc=False):
@@ -346,14 +349,13 @@ class Dispatcher:
             ready.clear()
             self._ready_bytes = 0
             return batch
-        batch = []
-        size = 0
-        while ready and len(batch) < most:
-            nxt = ready[0].size
-            if size + nxt > room and batch:
-                break
-            size += nxt
-            batch.append(ready.popleft())
+        take = ready.popleft
+        batch = [take() for _ in range(min(most, len(ready)))]
+        size = sum([p.size for p in batch])
+        while size > room and len(batch) > 1:
+            back = batch.pop()
+            size -= back.size
+            ready.appendleft(back)
         self._ready_bytes -= size
         self._ready_since = self._clock.monotonic_s()
         return batch
@@ -361,7 +363,8 @@ class Dispatcher:
     def _start(self, batch: list[Pending]) -> None:
         limits = self._writer.limits
         most, chars = min(limits.record_bytes, limits.request_bytes), limits.key_chars
-        if any(p.size > most or len(p.key) > chars or not p.key for p in batch):
+        lengths = [len(p.key) for p in batch]
+        if max([p.size for p in batch]) > most or max(lengths) > chars or not min(lengths):
             batch = self._without_oversize(batch)
             if not batch:
                 return
@@ -391,23 +394,24 @@ class Dispatcher:
         return rest
 
     async def _send(self, batch: list[Pending]) -> None:
-        for p in batch:
-            p.attempts += 1
         outcomes = await self._writer.write(batch)
+        if len(outcomes) != len(batch):
+            raise BugError(problem=f"{len(outcomes)} outcomes of {len(batch)} records, which W1 forbids")
         if self.halt is not None:
             verdicts = {o.verdict for o in outcomes}
             # No answer is no sign that records are accepted again.
             if Verdict.HALT not in verdicts and verdicts != {Verdict.UNKNOWN}:
                 self.halt = None
                 self._halts = 0
-        delivered: list[Pending] = []
+        delivered = batch
         refused: list[Pending] = []
         for p, outcome in zip(batch, outcomes, strict=True):
+            p.attempts += 1
             p.outcome = outcome
-            if outcome.verdict == 0:
-                delivered.append(p)
-            else:
+            if outcome.verdict:
                 refused.append(p)
+        if refused:
+            delivered = [p for p in batch if p.outcome is not None and not p.outcome.verdict]
         if delivered:
             self._release(delivered)
         if refused:
@@ -418,32 +422,25 @@ class Dispatcher:
     def _release(self, done: Sequence[Pending]) -> None:
         """These are settled: note it, and let the next of their lanes go."""
         lanes, ready = self._lanes, self._ready
-        ready_bytes = 0
-        size = 0
         if not ready:
             self._ready_since = self._clock.monotonic_s()
-        ordered = self._ordered
+        size = 0
         for p in done:
             block = p.block
-            block.left -= 1
             block.bits |= 1 << p.index
             size += p.size + p.kept
-            if not ordered:
-                continue
-            lane = p.lane
-            waiting = lanes[lane]
-            if waiting is None:
-                del lanes[lane]
-                continue
-            nxt = waiting.popleft()
-            if not waiting:
-                lanes[lane] = None
-            if nxt.after:
-                self._offer(nxt)
-            else:
-                ready.append(nxt)
-                ready_bytes += nxt.size
-        self._ready_bytes += ready_bytes
+        if self._ordered:
+            for p in done:
+                waiting = lanes.pop(p.lane)
+                if waiting is None:
+                    continue
+                nxt = waiting.popleft()
+                lanes[p.lane] = waiting or None
+                if nxt.after:
+                    self._offer(nxt)
+                else:
+                    ready.append(nxt)
+                    self._ready_bytes += nxt.size
         self.bytes -= size
         self.records -= len(done)
         if self._blocked:
