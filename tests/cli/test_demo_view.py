@@ -34,6 +34,8 @@ SUMMARY = DemoSummary(
 def message(seq: int, *, export_id: str | None = None, epoch: int = 1, cause: Cause | None = None) -> bytes:
     """A message whose block the core itself renders."""
     block = metadata_part(
+        flow_id="f",
+        profile_id=f"p{epoch}",
         export_id=export_id or f"{epoch}-{seq}",
         seq=seq,
         version=seq,

@@ -123,13 +123,17 @@ def test_names_and_timestamps_are_of_mapped_audiences_only() -> None:
 def test_the_metadata_block() -> None:
     """Everything that a consumer needs to drop repeats, see gaps and tell why."""
     cause = Cause("live", ["segment"], ["a.b"], ["ups/vip"], ["ups/new"], ["c" * 32])
-    block = message.metadata_part(export_id="e" * 32, seq=4, version=7, epoch=2, config="v1", cause=cause)
+    block = message.metadata_part(
+        flow_id="f", profile_id="p" * 32, export_id="e" * 32, seq=4, version=7, epoch=2, config="v1", cause=cause
+    )
     made = message.assemble(flow("vip"), {}, b"{}", b"{}", block)
     assert msgspec.json.decode(made) == {
         "segmentMembership": {},
         "identityMap": {},
         "_headrace": {
             "exportId": "e" * 32,
+            "flowId": "f",
+            "profileId": "p" * 32,
             "seq": 4,
             "profileVersion": 7,
             "epoch": 2,

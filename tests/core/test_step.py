@@ -87,7 +87,8 @@ def test_the_metadata_block_is_the_exports_own() -> None:
     profiles.apply(JOIN, update("B:1", into={"vip": "realized"}), update("A:1", "B:1", x=5))
     export, block = only(profiles), profiles.messages()[-1]["_headrace"]
     assert block == {
-        "exportId": export.export_id, "seq": 2, "profileVersion": 2, "epoch": 1, "configuration": export.config,
+        "exportId": export.export_id, "flowId": "f", "profileId": export.profile_id, "seq": 2, "profileVersion": 2,
+        "epoch": 1, "configuration": export.config,
         "absorbed": [profiles.born[1]],
         "cause": {"kind": "live", "triggers": ["identity", "attribute"], "paths": ["x"], "joined": [], "left": []},
     }  # fmt: skip

@@ -99,11 +99,19 @@ def _add_extras(flow: CompiledFlow, segment: MappedSegment, entry: dict[str, Any
         entry |= {key: value for key, value in times.items() if value is not None}
 
 
-def metadata_part(*, export_id: str, seq: int, version: int, epoch: int, config: str, cause: Cause) -> bytes:
-    """The ``_headrace`` block: what a consumer needs to drop repeats, see gaps, and tell why."""
+def metadata_part(
+    *, flow_id: str, profile_id: str, export_id: str, seq: int, version: int, epoch: int, config: str, cause: Cause
+) -> bytes:
+    """The ``_headrace`` block: what a consumer needs to drop repeats, see gaps, and tell why.
+
+    ``seq`` counts within flow, profile and epoch, so all three are told: flows may share a stream, and the
+    partition key need not be the profile's id.
+    """
     return _encode(
         {
             "exportId": export_id,
+            "flowId": flow_id,
+            "profileId": profile_id,
             "seq": seq,
             "profileVersion": version,
             "epoch": epoch,

@@ -307,8 +307,9 @@ def _export(
     block = None
     if flow.metadata:
         block = message.metadata_part(
-            export_id=export_id, seq=seq, version=version, epoch=after.epoch, config=view.config, cause=cause
-        )
+            flow_id=flow.id, profile_id=after.profile_id, export_id=export_id, seq=seq, version=version,
+            epoch=after.epoch, config=view.config, cause=cause,
+        )  # fmt: skip
     content = message.assemble(
         flow, after.attributes, _memberships(view, flow, mapped, cause), view.identity_part(), block
     )
