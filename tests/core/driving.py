@@ -92,7 +92,6 @@ class Profiles:
             profile_id = name(KEY, change.primary)
             if profile_id in self.stored:
                 profile_id = name(KEY, change.primary, self.ordinal)
-            self.born.append(profile_id)
         before = self.stored.get(profile_id)
         envelope = decode(before) if before else None
         absorbed = [self.profile(i) for i in found.absorbed]
@@ -103,6 +102,11 @@ class Profiles:
         assert len(done.held) == len(self.config.flows)
         if done.changed and done.envelope and envelope:
             assert done.envelope.version == envelope.version + 1
+        encoded = (
+            encode(done.envelope) if done.envelope and done.changed else b""
+        )  # refused here, nothing has happened
+        if before is None and encoded:
+            self.born.append(profile_id)
         for index, _, export in done.exports:
             self.exports[self.config.flows[index].id].append(export)
         for gone in found.absorbed:
@@ -111,7 +115,7 @@ class Profiles:
             self.stored.pop(profile_id, None)
             self.index = {i: row for i, row in self.index.items() if row.profile_id != profile_id}
         elif done.changed:
-            self.stored[profile_id] = encode(done.envelope)
+            self.stored[profile_id] = encoded
             for namespace, ids in done.envelope.identities.items():
                 for key in ids:
                     self.index[Identity(namespace, key)] = Row(profile_id, done.envelope.epoch)
