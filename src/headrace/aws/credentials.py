@@ -1,11 +1,10 @@
-"""Keys to sign with: given, found by botocore's chain, or of an assumed role."""
+"""Keys to sign with: given, or found and renewed. Where they are found is in ``aws.sources``."""
 
 from __future__ import annotations
 
 import asyncio
-import functools
-import threading
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+import time
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from headrace.errors import RefusedError
 
@@ -68,6 +67,10 @@ class CredentialsProvider(Protocol):
         """Hear that the service calls *used* expired; True when the next ``get`` may bring others."""
         ...
 
+    async def close(self) -> None:
+        """Give up what goes on in the background; ``get`` may be called again all the same."""
+        ...
+
 
 class StaticCredentials:
     """A pair that was given, with or without a session token; it never changes."""
@@ -83,124 +86,105 @@ class StaticCredentials:
         """See ``CredentialsProvider``: a given pair cannot be renewed."""
         return used != self._credentials
 
+    async def close(self) -> None:
+        """See ``CredentialsProvider``: there is nothing to give up."""
 
-class ResolvedCredentials:
-    """Keys that one of botocore's resolvers finds and renews; every blocking part runs in a thread.
+
+class RenewedCredentials:
+    """Keys that are found somewhere and run out: renewed ahead of it, while the old ones still work.
+
+    Everything that waits for a file, a server or a lock runs in a thread, once for all who ask.
 
     Args:
-        resolve: Returns botocore credentials, or None; called again after ``expire``.
+        resolve: Finds the keys, as botocore's credentials or None; called again after ``expire``. It may block.
         source: What it reads, for messages.
+        monotonic_s: Paces attempts to renew keys that still work; when keys run out is told by botocore.
     """
 
-    def __init__(self, resolve: Callable[[], Any], source: str) -> None:
+    AHEAD_S: Final = 15 * 60
+    """Seconds before expiry from which on newer keys are looked for, as botocore does."""
+    LEAST_S: Final = 60
+    """Seconds before expiry from which on nothing is signed with the old ones any more."""
+    PAUSE_S: Final = 30
+    """Seconds between two attempts to renew keys that still work."""
+
+    def __init__(
+        self, resolve: Callable[[], Any], source: str, monotonic_s: Callable[[], float] = time.monotonic
+    ) -> None:
         self._resolve = resolve
         self._source = source
+        self._monotonic_s = monotonic_s
         self._found: Any = None
         self._last: Credentials | None = None
-        self._lock = threading.Lock()
+        self._expired: Credentials | None = None
+        self._stuck = False
+        """The keys that were called expired came again."""
+        self._renewal: asyncio.Task[Credentials] | None = None
+        self._paused_until_s = 0.0
 
     async def get(self) -> Credentials:
-        """See ``CredentialsProvider``. botocore renews ahead of expiry when asked, so it is asked each time."""
-        found = self._found
-        if found is not None and self._last is not None and not self._renews(found):
-            return self._last
-        keys = await asyncio.to_thread(self._load)
-        if self._last is None or (keys.access_key, keys.secret_key, keys.token) != (
-            self._last.access_key,
-            self._last.secret_key,
-            self._last.token,
-        ):
-            self._last = Credentials(keys.access_key, keys.secret_key, keys.token)
-        return self._last
+        """See ``CredentialsProvider``. Waits only when there are no keys that work."""
+        found, last = self._found, self._last
+        if found is None or last is None or self._due(found, self.LEAST_S):
+            return await asyncio.shield(self._renew())
+        if self._due(found, self.AHEAD_S) and self._monotonic_s() >= self._paused_until_s:
+            self._paused_until_s = self._monotonic_s() + self.PAUSE_S
+            self._renewal = self._renew()
+        return last
 
     def expire(self, used: Credentials) -> bool:
-        """See ``CredentialsProvider``."""
+        """See ``CredentialsProvider``. False once the same keys were found again."""
         if used == self._last:
             self._found = None
-        return True
+            self._expired = used
+        return not (self._stuck and used == self._expired)
+
+    async def close(self) -> None:
+        """See ``CredentialsProvider``."""
+        renewal, self._renewal = self._renewal, None
+        if renewal is not None:
+            renewal.cancel()
+            await asyncio.gather(renewal, return_exceptions=True)
+
+    def _renew(self) -> asyncio.Task[Credentials]:
+        renewal = self._renewal
+        if renewal is None or renewal.done():
+            renewal = self._renewal = asyncio.create_task(self._renewed(), name=f"credentials from {self._source}")
+            renewal.add_done_callback(_heard)
+        return renewal
+
+    async def _renewed(self) -> Credentials:
+        found, keys = await asyncio.to_thread(self._load, self._found)
+        self._found = found
+        self._stuck = keys == self._expired
+        if keys != self._last or self._last is None:
+            self._last = keys
+        return self._last
 
     @staticmethod
-    def _renews(found: Any) -> bool:
+    def _due(found: Any, ahead_s: int) -> bool:
         needed = getattr(found, "refresh_needed", None)
-        return bool(needed and needed())
+        return bool(needed and needed(refresh_in=ahead_s))
 
-    def _load(self) -> Any:
-        from botocore.exceptions import BotoCoreError, ClientError
+    def _load(self, found: Any) -> tuple[Any, Credentials]:
+        from botocore.exceptions import ClientError
 
         try:
-            with self._lock:
-                found = self._found or self._resolve()
-                self._found = found
-                if found is not None:
-                    return found.get_frozen_credentials()
+            found = found or self._resolve()
+            if found is not None:
+                keys = found.get_frozen_credentials()
+                return found, Credentials(keys.access_key, keys.secret_key, keys.token)
         except ClientError as error:
             code = error.response.get("Error", {}).get("Code", "")
             raise CredentialsError(problem=f"no credentials from {self._source}: refused with {code}") from None
-        except BotoCoreError as error:
+        except Exception as error:  # noqa: BLE001 - whatever a source raises, the records must be kept
             raise CredentialsError(
                 problem=f"no credentials from {self._source}: {type(error).__name__}; check its configuration"
             ) from None
         raise CredentialsError(problem=f"no credentials from {self._source}: it has none")
 
 
-def credentials_chain(profile: str | None = None) -> ResolvedCredentials:
-    """Keys from where every AWS tool looks: environment, profile, web identity, container, instance.
-
-    Args:
-        profile: Name of a profile of the shared configuration file; None for botocore's order.
-    """
-
-    def resolve() -> Any:
-        return session(profile).get_credentials()
-
-    return ResolvedCredentials(resolve, f"profile {profile!r}" if profile else "the default chain")
-
-
-class Role(NamedTuple):
-    """A role to assume.
-
-    Attributes:
-        arn: The role's ARN.
-        session: Role session name; shows up in the account's audit trail.
-        external_id: Demanded by the role's trust policy, or None.
-        region: Region whose STS is asked.
-        endpoint_url: Custom STS endpoint, or None.
-    """
-
-    arn: str
-    session: str = "headrace"
-    external_id: str | None = None
-    region: str = "us-east-1"
-    endpoint_url: str | None = None
-
-
-def assume_role(role: Role, base: CredentialsProvider) -> ResolvedCredentials:
-    """Keys of an assumed role, renewed ahead of expiry; *base* may itself be an assumed role (chaining)."""
-
-    def resolve() -> Any:
-        from botocore.credentials import (
-            AssumeRoleCredentialFetcher,
-            DeferredRefreshableCredentials,
-        )
-        from botocore.credentials import Credentials as Static
-
-        keys = asyncio.run(base.get())
-        extra = {"RoleSessionName": role.session}
-        if role.external_id is not None:
-            extra["ExternalId"] = role.external_id
-        fetcher = AssumeRoleCredentialFetcher(
-            functools.partial(session(None).create_client, region_name=role.region, endpoint_url=role.endpoint_url),
-            Static(keys.access_key, keys.secret_key, keys.token),
-            role.arn,
-            extra,
-        )
-        return DeferredRefreshableCredentials(fetcher.fetch_credentials, "assume-role")
-
-    return ResolvedCredentials(resolve, f"role {role.arn}")
-
-
-def session(profile: str | None = None) -> Any:
-    """A botocore session; importing botocore waits until one is needed."""
-    import botocore.session
-
-    return botocore.session.Session(profile=profile)
+def _heard(renewal: asyncio.Task[Credentials]) -> None:
+    """Whoever waits gets the error; nobody may, and then the next attempt tells."""
+    if not renewal.cancelled():
+        renewal.exception()

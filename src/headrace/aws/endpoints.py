@@ -8,7 +8,7 @@ import ipaddress
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
-from headrace.aws.credentials import session
+from headrace.aws.sources import session
 from headrace.errors import RefusedError
 
 ENDPOINT_PATTERN: Final = r"(https://[A-Za-z0-9_.\-]+|https://\[[0-9A-Fa-f:]+\]|http://(localhost|127(\.[0-9]{1,3}){3}|\[::1\]))(:[0-9]{1,5})?/?"
@@ -40,19 +40,31 @@ class Endpoint(NamedTuple):
     custom: bool
 
 
-def endpoint_for(service: str, region: str, endpoint_url: str | None = None) -> Endpoint:
+def endpoint_for(
+    service: str, region: str, endpoint_url: str | None = None, *, fips: bool = False, dual_stack: bool = False
+) -> Endpoint:
     """Find the endpoint of a service in a region, or check the one given.
 
     Args:
         service: Endpoint prefix, for example ``kinesis``.
         region: Region name.
         endpoint_url: Custom endpoint; None or empty for AWS's own.
+        fips: AWS's own endpoint with cryptography validated by FIPS 140.
+        dual_stack: AWS's own endpoint that has an IPv6 address as well.
 
     Raises:
-        EndpointError: The region is not one, or the URL is no URL, has a path, user or query, or is
-            plain http to another machine, which would show every record on the wire.
+        EndpointError: The region is not one or has no such endpoint; or the URL is no URL, has a path, user or
+            query, or is plain http to another machine, which would show every record on the wire.
     """
-    found = _resolver().construct_endpoint(service, region)
+    if endpoint_url and (fips or dual_stack):
+        raise EndpointError(problem="FIPS and dual-stack are AWS's own endpoints; leave out the endpoint URL")
+    try:
+        found = _resolver().construct_endpoint(
+            service, region, use_fips_endpoint=fips, use_dualstack_endpoint=dual_stack
+        )
+    except _no_variant():
+        wanted = " and ".join(["FIPS"] * fips + ["dual-stack"] * dual_stack)
+        raise EndpointError(problem=f"{region!r} has no {wanted} endpoint") from None
     if endpoint_url:
         return _custom(endpoint_url, "aws" if found is None else found["partition"])
     if found is None:
@@ -61,6 +73,12 @@ def endpoint_for(service: str, region: str, endpoint_url: str | None = None) -> 
         raise EndpointError(problem=f"{region!r} is not a region of AWS{hint}")
     host = str(found["hostname"])
     return Endpoint(f"https://{host}/", host, str(found["partition"]), custom=False)
+
+
+def _no_variant() -> type[Exception]:
+    from botocore.exceptions import EndpointVariantError
+
+    return EndpointVariantError  # type: ignore[no-any-return]
 
 
 @functools.cache

@@ -15,6 +15,7 @@ from headrace.clock import Manual
 from headrace.destinations.base import Check
 from headrace.destinations.kinesis import KINESIS
 from headrace.destinations.kinesis.check import Checking, check
+from headrace.destinations.kinesis.connection import Connection
 from headrace.destinations.kinesis.listing import predecessor
 from headrace.destinations.kinesis.transport import Transport
 from tests.destinations.kinesis.raw_server import HANG_UP, NOW_MS, Got, RawServer, answer, refused
@@ -67,7 +68,7 @@ def check_as_aws(service: Callable[[Got], bytes], stream: str = "wanted", *, now
     async def run() -> Check:
         async with RawServer(service) as server:
             endpoint = endpoint_for("kinesis", "eu-west-1", server.url)._replace(custom=False)
-            transport = Transport(endpoint, "eu-west-1", StaticCredentials(KEYS), Manual(now_ms))
+            transport = Transport(Connection("eu-west-1", endpoint, StaticCredentials(KEYS)), Manual(now_ms))
             try:
                 return await Checking(transport, endpoint, stream, "eu-west-1", []).run()
             finally:
@@ -76,12 +77,17 @@ def check_as_aws(service: Callable[[Got], bytes], stream: str = "wanted", *, now
     return safe(asyncio.run(run()))
 
 
+def at(url: str) -> Connection:
+    """A connection to a custom endpoint."""
+    return Connection("eu-west-1", endpoint_for("kinesis", "eu-west-1", url), StaticCredentials(KEYS))
+
+
 def check_custom(service: Callable[[Got], bytes], stream: str = "wanted", *, now_ms: int = NOW_MS) -> Check:
     """Check a service as the custom endpoint it is."""
 
     async def run() -> Check:
         async with RawServer(service) as server:
-            return await check(stream, "eu-west-1", KEYS, server.url, clock=Manual(now_ms))
+            return await check(stream, at(server.url), clock=Manual(now_ms))
 
     return safe(asyncio.run(run()))
 
@@ -300,11 +306,11 @@ def test_a_wrong_clock_is_told_and_does_not_hide_the_verdicts() -> None:
 def test_nobody_listening_and_no_region() -> None:
     """The endpoint or the region is named."""
     port = free_port()
-    found = asyncio.run(check("s", "eu-west-1", KEYS, f"http://127.0.0.1:{port}"))
+    found = asyncio.run(check("s", at(f"http://127.0.0.1:{port}")))
     assert found.problems == [
         f"no connection to 127.0.0.1:{port}; check that it is up and reachable from this machine"
     ]
-    found = asyncio.run(check("s", "euwest-1", KEYS))
+    found = asyncio.run(KINESIS.check({"accessKeyId": "A", "secretKey": "s", "region": "euwest-1"}, {"stream": "s"}))
     assert "did you mean 'eu-west-1'" in found.problems[0]
     assert verdicts(safe(found)) == ["unknown"] * 3
 

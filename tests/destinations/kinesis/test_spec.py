@@ -18,10 +18,10 @@ AUTH = {"accessKeyId": "AK", "secretKey": "SK", "region": "eu-west-1"}
 def test_ids_and_names_are_those_of_the_platform() -> None:
     """What was written for AEP finds the same spec here."""
     assert (SPEC.id, SPEC.version) == ("86043421-563b-46ec-8e6c-e23184711bf6", "1.0")
-    (auth,) = SPEC.auth
+    auth = SPEC.auth[0]
     assert auth.name == "Aws Kinesis authentication credentials"
     assert [p.name for p in auth.parameters if p.required] == ["accessKeyId", "secretKey", "region"]
-    assert [p.name for p in auth.parameters if p.secret] == ["secretKey", "sessionToken"]
+    assert [p.name for p in auth.parameters if p.secret] == ["secretKey", "sessionToken", "proxyPassword"]
     assert [p.name for p in SPEC.target if p.required] == ["stream"]
     assert SPEC.permissions == ("kinesis:ListStreams", "kinesis:PutRecord", "kinesis:PutRecords")
 

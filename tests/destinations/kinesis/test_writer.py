@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from headrace.aws import Credentials, CredentialsError, StaticCredentials, endpoint_for
+from headrace.aws import Credentials, CredentialsError, Route, StaticCredentials, endpoint_for
 from headrace.clock import Manual
 from headrace.destinations.base import Limits, Outcome, Record, Verdict
+from headrace.destinations.kinesis.connection import Connection
 from headrace.destinations.kinesis.writer import KinesisWriter
 from tests.destinations.contract import records
 from tests.destinations.kinesis.raw_server import (
@@ -34,7 +35,9 @@ def writer_to(url: str, **options: Any) -> KinesisWriter:
     """A writer with a clock that stands at the server's time."""
     given = {"clock": Manual(NOW_MS), "credentials": StaticCredentials(KEYS), **options}
     keys = given.pop("credentials")
-    return KinesisWriter("s", "eu-west-1", endpoint_for("kinesis", "eu-west-1", url), keys, **given)
+    route = Route(ca_file=given.pop("ca_file", ""))
+    connection = Connection("eu-west-1", endpoint_for("kinesis", "eu-west-1", url), keys, route)
+    return KinesisWriter("s", connection, **given)
 
 
 def write(
@@ -285,6 +288,9 @@ class Rotating:
             self.keys.pop(0)
         return True
 
+    async def close(self) -> None:
+        """There is nothing to give up."""
+
 
 def test_expired_keys_are_renewed_and_the_records_tried_again() -> None:
     """The provider hears which keys expired; the next write uses others."""
@@ -320,6 +326,9 @@ def test_no_keys_means_not_written() -> None:
 
         def expire(self, used: Credentials) -> bool:
             raise AssertionError(used)
+
+        async def close(self) -> None:
+            pass
 
     async def go() -> tuple[Outcome, int]:
         async with RawServer(lambda _: accepted(1)) as server:

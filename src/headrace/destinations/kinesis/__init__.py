@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from headrace.aws import Credentials, StaticCredentials, endpoint_for
-from headrace.destinations.base import Limits
+from headrace.destinations.base import Check, Limits, Permission
+from headrace.destinations.kinesis import connection
 from headrace.destinations.kinesis.spec import SPEC
-from headrace.errors import Mistake
+from headrace.errors import Mistake, RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from headrace.destinations.base import Check, Spec, Writer
+    from headrace.destinations.base import Spec, Writer
 
 __all__ = ["KINESIS", "KinesisDestination"]
 
@@ -27,7 +27,7 @@ class KinesisDestination:
 
     def mistakes(self, auth: Mapping[str, Any], target: Mapping[str, Any]) -> Sequence[Mistake]:
         """What is wrong between the parameters, beyond what the spec says of each; places begin at auth or target."""
-        found = []
+        found = list(connection.mistakes(auth))
         region = auth.get("region")
         if target.get("region") not in (None, "", region):
             found.append(
@@ -51,16 +51,18 @@ class KinesisDestination:
 
         Raises:
             EndpointError: The region or the endpoint URL cannot be used.
+            RouteError: The proxy of the environment cannot be used.
         """
         from headrace.destinations.kinesis.writer import KinesisWriter
 
         return KinesisWriter(
             target["stream"],
-            auth["region"],
-            endpoint_for("kinesis", auth["region"], auth.get("endpointUrl")),
-            StaticCredentials(_credentials(auth)),
+            connection.connect(auth),
             limits=_limits(target),
             timeout_s=_number(target, "timeoutMs") / 1000,
+            encoding=target.get("encoding") or "json",
+            compression=target.get("compression") or "none",
+            aggregation=target.get("aggregation") or "none",
         )
 
     async def check(self, auth: Mapping[str, Any], target: Mapping[str, Any]) -> Check:
@@ -68,13 +70,12 @@ class KinesisDestination:
         from headrace.destinations.kinesis.check import check
 
         problems = [str(mistake) for mistake in self.mistakes(auth, target)]
-        return await check(
-            target["stream"], auth["region"], _credentials(auth), auth.get("endpointUrl"), problems=problems
-        )
-
-
-def _credentials(auth: Mapping[str, Any]) -> Credentials:
-    return Credentials(auth["accessKeyId"], auth["secretKey"], auth.get("sessionToken"))
+        try:
+            found = connection.connect(auth)
+        except RefusedError as error:
+            untried = [Permission(each, "unknown", "not tried") for each in SPEC.permissions]
+            return Check(untried, problems or [str(error)])
+        return await check(target["stream"], found, problems=problems)
 
 
 _DEFAULTS: Final = {parameter.name: parameter.default for parameter in SPEC.target}

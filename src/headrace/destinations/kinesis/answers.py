@@ -2,7 +2,7 @@
 
 Holds always (tests/destinations/kinesis/test_answers.py):
     A1  An answer that cannot be read, or holds another number of entries than were sent, settles nothing:
-        every record's fate is unknown.
+        every record's fate is unknown. JSON and CBOR alike.
     A2  A record is delivered only when its own entry has a shard and a sequence number and no error code.
 """
 
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 import msgspec
 
 from headrace.destinations.base import Outcome, Verdict
+from headrace.destinations.kinesis import cbor
 from headrace.destinations.kinesis.faults import record_refusal, short_code
 
 if TYPE_CHECKING:
@@ -75,6 +76,8 @@ class _Refusal(msgspec.Struct):
 _all_written: Final = msgspec.json.Decoder(_AllWritten).decode
 _some_written: Final = msgspec.json.Decoder(_SomeWritten).decode
 _nulls_written: Final = msgspec.json.Decoder(_NullsWritten).decode
+_all_packed: Final = msgspec.msgpack.Decoder(list[_Written]).decode
+_some_packed: Final = msgspec.msgpack.Decoder(list[_Entry]).decode
 _refusal: Final = msgspec.json.Decoder(_Refusal).decode
 
 
@@ -91,6 +94,16 @@ def outcomes(body: bytes, records: Sequence[Record]) -> Sequence[Outcome]:
         records: What was sent.
     """
     found: Sequence[Outcome] | None = None
+    if cbor.is_cbor(body):
+        packed = cbor.entries_as_msgpack(body, len(records))
+        if packed is not None:
+            try:
+                return _all_packed(packed)
+            except msgspec.MsgspecError:
+                found = _unpacked(packed)
+        if found is None:
+            found = _from_cbor(body)
+        return _judged(found, records)
     if b'"FailedRecordCount":0' in body or b'"FailedRecordCount": 0' in body:
         try:
             found = _all_written(body).records
@@ -101,6 +114,11 @@ def outcomes(body: bytes, records: Sequence[Record]) -> Sequence[Outcome]:
                 return found
     if found is None:
         found = _decoded(body)
+    return _judged(found, records)
+
+
+def _judged(found: Sequence[Outcome] | None, records: Sequence[Record]) -> Sequence[Outcome]:
+    """Each entry, as decoded, made into the outcome of its record."""
     if found is None:
         return [_unread("answer-unreadable", "the answer could not be read")] * len(records)
     if len(found) != len(records):
@@ -121,9 +139,26 @@ def _decoded(body: bytes) -> Sequence[Outcome] | None:
     except msgspec.MsgspecError:
         pass
     try:
-        entries = _nulls_written(body).records
+        return _without_nulls(_nulls_written(body).records)
     except msgspec.MsgspecError:
         return None
+
+
+def _unpacked(packed: bytes) -> Sequence[Outcome] | None:
+    try:
+        return _some_packed(packed)
+    except msgspec.MsgspecError:
+        return None
+
+
+def _from_cbor(body: bytes) -> Sequence[Outcome] | None:
+    try:
+        return _without_nulls(msgspec.convert(cbor.decode(body), _NullsWritten).records)
+    except (ValueError, RecursionError):  # msgspec's is a ValueError
+        return None
+
+
+def _without_nulls(entries: Sequence[_Nulls]) -> Sequence[Outcome]:
     return [Outcome(e.shard or "", e.sequence or "", e.code or "", e.detail or "") for e in entries]
 
 
@@ -139,8 +174,8 @@ def refusal(body: bytes, error_type: str) -> tuple[str, str]:
         error_type: Value of the header X-Amzn-ErrorType, or empty.
     """
     try:
-        said = _refusal(body)
-    except (msgspec.MsgspecError, RecursionError):
+        said = msgspec.convert(cbor.decode(body), _Refusal) if cbor.is_cbor(body) else _refusal(body)
+    except (ValueError, msgspec.MsgspecError, RecursionError):
         found, words = _CODE.search(body), _MESSAGE.search(body)
         return (
             found.group(1).decode() if found else short_code(error_type),

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from headrace.aws import Endpoint, EndpointError, StaticCredentials, endpoint_for, regions
+from headrace.aws import regions
 from headrace.clock import System
 from headrace.destinations.base import Check, Permission
 from headrace.destinations.kinesis.answers import refusal
@@ -30,8 +30,9 @@ from headrace.destinations.kinesis.transport import Answer, Transport, Unanswere
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from headrace.aws import Credentials
+    from headrace.aws import Endpoint
     from headrace.clock import Clock
+    from headrace.destinations.kinesis.connection import Connection
 
 LIST, PUT, PUTS = SPEC.permissions
 CALL_S: Final = 10.0
@@ -39,33 +40,19 @@ _ACCOUNT: Final = re.compile(r"arn:aws[a-z-]*:(?:iam|sts|kinesis):[a-z0-9-]*:([0
 
 
 async def check(
-    stream: str,
-    region: str,
-    credentials: Credentials,
-    endpoint_url: str | None = None,
-    *,
-    problems: Sequence[str] = (),
-    clock: Clock | None = None,
+    stream: str, connection: Connection, *, problems: Sequence[str] = (), clock: Clock | None = None
 ) -> Check:
     """Check one connection. Never raises for what it finds.
 
     Args:
         stream: Stream name.
-        region: Region name.
-        credentials: Keys.
-        endpoint_url: Custom endpoint; None for AWS's own.
+        connection: Where to, and with which keys.
         problems: Problems known before; they head the result's.
         clock: Time of the signatures.
     """
+    transport = Transport(connection, clock or System(), connections=1, timeout_s=CALL_S)
     try:
-        endpoint = endpoint_for("kinesis", region, endpoint_url)
-    except EndpointError as error:
-        return Check([Permission(p, "unknown", "not tried") for p in SPEC.permissions], [*problems, str(error)])
-    transport = Transport(
-        endpoint, region, StaticCredentials(credentials), clock or System(), connections=1, timeout_s=CALL_S
-    )
-    try:
-        return await Checking(transport, endpoint, stream, region, list(problems)).run()
+        return await Checking(transport, connection.endpoint, stream, connection.region, list(problems)).run()
     finally:
         await transport.close()
 

@@ -1,12 +1,15 @@
 """Encode records into the body of one PutRecords request, as bytes and once.
 
 An encoding is a class with what the writer needs: the content type that goes into the signature, and the
-body of a request. JSON 1.1 is the one that every endpoint speaks; a second one goes beside it.
+body of a request. JSON 1.1 is the one that every endpoint speaks; CBOR is a quarter smaller, because data
+goes as it is rather than in base64.
 
 Holds always (tests/destinations/kinesis/test_encoder.py):
     E1  The body is what a JSON library would make of the same request, byte for byte where it matters:
-        decoding it gives the stream, the keys and the data back.
+        decoding it gives the stream, the keys and the data back. The same of CBOR.
     E2  The order of the records is kept.
+    E3  The body of 2 to 500 records within ``fits`` bytes is within ``BODY_BYTES``, but for keys that are
+        full of characters which JSON escapes.
 """
 
 from __future__ import annotations
@@ -15,6 +18,8 @@ from typing import TYPE_CHECKING, ClassVar, Final, Protocol
 
 import msgspec
 import pybase64
+
+from headrace.destinations.kinesis.cbor import ARRAY, BYTES, TEXT, Heads, head, text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,10 +33,22 @@ NO_SHARD: Final = str(2**128)
 """An ExplicitHashKey one past the last: refused after authorization, so nothing can be written with it."""
 
 
+BODY_BYTES: Final = 10 * 1024 * 1024
+"""The most bytes that the body of several records has. The service counts data and keys; that it never looks
+at the body's own size as well is not documented, and other writers keep the body under the limit too."""
+_RECORDS: Final = 500
+
+
 class Encoding(Protocol):
-    """How requests are written."""
+    """How requests are written.
+
+    Attributes:
+        content_type: As signed.
+        fits: The most data and keys, in bytes, whose body is sure to be within ``BODY_BYTES``.
+    """
 
     content_type: ClassVar[str]
+    fits: ClassVar[int]
 
     def put_records(self, records: Sequence[Record]) -> bytes:
         """The body of a PutRecords request.
@@ -53,6 +70,7 @@ class JsonEncoding:
     """
 
     content_type: ClassVar[str] = "application/x-amz-json-1.1"
+    fits: ClassVar[int] = (BODY_BYTES - 256 - _RECORDS * 34) * 3 // 4
 
     def __init__(self, stream: str) -> None:
         self._head = b'{"StreamName":%b,"Records":[{"Data":"' % _json(stream)
@@ -66,6 +84,36 @@ class JsonEncoding:
         parts[3::4] = [_json(record.key) for record in records]
         parts[4::4] = [b'},{"Data":"'] * count
         parts[-1] = b"}]}"
+        return b"".join(parts)
+
+
+class CborEncoding:
+    """AWS CBOR 1.1: data as it is. What the Java SDKs speak; undocumented as a protocol of the service.
+
+    Args:
+        stream: Stream name.
+    """
+
+    content_type: ClassVar[str] = "application/x-amz-cbor-1.1"
+    fits: ClassVar[int] = BODY_BYTES - 256 - _RECORDS * 28
+
+    def __init__(self, stream: str) -> None:
+        self._head = b"\xa2" + text("StreamName") + text(stream) + text("Records")
+        self._data = Heads(b"\xa2" + text("Data"), BYTES)
+        self._key = Heads(text("PartitionKey"), TEXT)
+
+    def put_records(self, records: Sequence[Record]) -> bytes:
+        """See ``Encoding``. Built as JSON is; heads come out of a table."""
+        count = len(records)
+        parts = [self._head] * (4 * count + 2)
+        parts[1] = head(ARRAY, count)
+        datas = [record.data for record in records]
+        keys = [record.key.encode() for record in records]
+        heads, key_heads = self._data, self._key
+        parts[2::4] = [heads[len(data)] for data in datas]
+        parts[3::4] = datas
+        parts[4::4] = [key_heads[len(key)] for key in keys]
+        parts[5::4] = keys
         return b"".join(parts)
 
 

@@ -9,24 +9,25 @@ Holds always (tests/destinations/kinesis/test_transport.py):
 from __future__ import annotations
 
 import asyncio
-import functools
 import io
-import ssl
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 import msgspec
 from yarl import URL
 
-from headrace.aws import CredentialsError, Signer
+from headrace.aws import CredentialsError, RouteError, Signer
 
 if TYPE_CHECKING:
-    from headrace.aws import Credentials, CredentialsProvider, Endpoint
+    from headrace.aws import Credentials, Route
     from headrace.clock import Clock
+    from headrace.destinations.kinesis.connection import Connection
 
 _TARGET: Final = "Kinesis_20131202."
 _SKIP: Final = frozenset({"Accept", "Accept-Encoding", "User-Agent", "Content-Type"})
+_JSON: Final = "application/x-amz-json-1.1"
+_PROXY_SAYS_NO: Final = frozenset({401, 403, 407})
 _BY_PARTS_BYTES: Final = 1024 * 1024
 SKEW_S: Final = 240.0
 """AWS refuses a signature five minutes off; a difference over this is a wrong clock, not a slow road."""
@@ -76,11 +77,8 @@ class Transport:
     """A pool of kept connections to one endpoint; opened on first use, in the loop that uses it.
 
     Args:
-        endpoint: Where to.
-        region: Region of the signature.
-        credentials: Keys; asked before each request.
+        connection: Where to and through what, and the keys, which are asked before each request.
         clock: Time of the signature.
-        content_type: Content type of every request.
         connections: The most connections open at once.
         timeout_s: The longest one request may take, waiting for a connection included.
         connect_s: The longest a connection may take to open.
@@ -88,21 +86,21 @@ class Transport:
 
     def __init__(
         self,
-        endpoint: Endpoint,
-        region: str,
-        credentials: CredentialsProvider,
+        connection: Connection,
         clock: Clock,
         *,
-        content_type: str = "application/x-amz-json-1.1",
         connections: int = 32,
         timeout_s: float = 30.0,
         connect_s: float = 5.0,
     ) -> None:
-        self._endpoint = endpoint
-        self._url = URL(endpoint.url)
-        self._credentials = credentials
+        self._host = connection.endpoint.host
+        self._region = connection.region
+        self._url = URL(connection.endpoint.url)
+        self._route = connection.route
+        self._proxy = _proxy(connection.route)
+        self._credentials = connection.credentials
         self._clock = clock
-        self._signer = Signer("kinesis", region, endpoint.host, content_type)
+        self._signers: dict[str, Signer] = {}
         self._connections = connections
         self._timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=connect_s)
         self._session: aiohttp.ClientSession | None = None
@@ -110,12 +108,13 @@ class Transport:
         self.offset_ms = 0
         """Added to the clock when signing; set by ``correct_clock``."""
 
-    async def post(self, action: str, body: bytes) -> Answer | Unanswered:
+    async def post(self, action: str, body: bytes, content_type: str = _JSON) -> Answer | Unanswered:
         """Send one request.
 
         Args:
             action: For example ``PutRecords``.
             body: Its body, already encoded.
+            content_type: How it is encoded.
         """
         if self._closed:
             return Unanswered(sent=False, code="closed", detail="the writer is closed")
@@ -125,11 +124,19 @@ class Transport:
             return Unanswered(sent=False, code="credentials", detail=str(error))
         offset_ms = self.offset_ms
         now_ms = self._clock.now_ms() + offset_ms
-        headers = self._signer.headers(keys, _TARGET + action, body, now_ms)
-        session = self._session or self._open()
+        signer = self._signers.get(content_type)
+        if signer is None:
+            signer = self._signers[content_type] = Signer("kinesis", self._region, self._host, content_type)
+        headers = signer.headers(keys, _TARGET + action, body, now_ms)
+        try:
+            session = self._session or self._open()
+        except RouteError as error:
+            return Unanswered(sent=False, code="ca-file", detail=str(error), halt=True)
         data = body if len(body) <= _BY_PARTS_BYTES else io.BytesIO(body)
         try:
-            async with session.post(self._url, data=data, headers=headers, allow_redirects=False) as response:
+            async with session.post(
+                self._url, data=data, headers=headers, allow_redirects=False, **self._proxy
+            ) as response:
                 content = await response.read()
                 return self._answer(response, content, keys, now_ms, offset_ms)
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
@@ -149,13 +156,14 @@ class Transport:
 
     async def close(self) -> None:
         """Close the connections; requests afterwards are not sent."""
+        await self._credentials.close()
         self._closed = True
         session, self._session = self._session, None
         if session is not None:
             await session.close()
 
     def _open(self) -> aiohttp.ClientSession:
-        context = _tls() if self._url.scheme == "https" else True
+        context = self._route.tls() if self._url.scheme == "https" else True
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=self._connections, ssl=context),
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -184,8 +192,15 @@ class Transport:
         )
 
     def _unanswered(self, error: Exception) -> Unanswered:
-        host = self._endpoint.host
+        host, proxy = self._host, self._route.proxy
         match error:
+            case aiohttp.ClientHttpProxyError():
+                # CONNECT was refused, so no byte of the request went on.
+                told = f"the proxy {proxy} refused with status {error.status}; check its address, user and password"
+                return Unanswered(sent=False, code="proxy-refused", detail=told, halt=error.status in _PROXY_SAYS_NO)
+            case aiohttp.ClientProxyConnectionError():
+                told = f"no connection to the proxy {proxy}; check that it is up and reachable from this machine"
+                return Unanswered(sent=False, code="no-proxy", detail=told)
             case aiohttp.ClientConnectorCertificateError():
                 told = f"the certificate of {host} is not trusted; check the endpoint URL and this machine's clock"
                 return Unanswered(sent=False, code="certificate", detail=told, halt=True)
@@ -203,12 +218,12 @@ class Transport:
                 return Unanswered(sent=True, code="connection-lost", detail=told)
 
 
-@functools.cache
-def _tls() -> ssl.SSLContext:
-    """The system's authorities, TLS 1.2 or later; loaded once, because loading takes longer than a handshake."""
-    context = ssl.create_default_context()
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context
+def _proxy(route: Route) -> dict[str, Any]:
+    """What aiohttp is told of the way, for each request."""
+    if not route.proxy:
+        return {}
+    auth = aiohttp.BasicAuth(route.user, route.password, "utf-8") if route.user else None
+    return {"proxy": URL(route.proxy), "proxy_auth": auth}
 
 
 def _wait_s(amazon_ms: str, standard_s: str) -> float:

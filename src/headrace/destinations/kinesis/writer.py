@@ -5,22 +5,29 @@ See ``destinations.base.Writer`` for the contract; trying again, order and rate 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+import msgspec
+
+from headrace import logs
 from headrace.clock import System
 from headrace.destinations.base import Limits, Outcome, Verdict
+from headrace.destinations.kinesis.aggregation import Aggregation
 from headrace.destinations.kinesis.answers import outcomes, refusal
-from headrace.destinations.kinesis.encoder import JsonEncoding
+from headrace.destinations.kinesis.compression import compressor
+from headrace.destinations.kinesis.encoder import BODY_BYTES, CborEncoding, JsonEncoding
 from headrace.destinations.kinesis.faults import Fault, fault_of, told, verdict_of
 from headrace.destinations.kinesis.transport import Answer, Transport, Unanswered
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from headrace.aws import CredentialsProvider, Endpoint
     from headrace.clock import Clock
     from headrace.destinations.base import Record
+    from headrace.destinations.kinesis.connection import Connection
     from headrace.destinations.kinesis.encoder import Encoding
+
+_NO_CBOR: Final = frozenset({"SerializationException", "UnknownOperationException"})
 
 
 class KinesisWriter:
@@ -28,59 +35,87 @@ class KinesisWriter:
 
     Args:
         stream: Stream name.
-        region: Region of the stream.
-        endpoint: Where to, from ``aws.endpoint_for``.
-        credentials: Keys.
+        connection: Where to, and with which keys.
         limits: What one request may hold, and requests under way at once.
         clock: Time of the signatures.
         timeout_s: The longest one request may take; then its records' fate is unknown.
-        encoding: How requests are written; JSON 1.1 when None.
+        encoding: json or cbor. An endpoint that does not know CBOR is spoken to in JSON from then on.
+        compression: none, gzip or zstd.
+        aggregation: none or kpl.
+
+    Attributes:
+        limits: As given, but that a request's body obeys ``encoder.BODY_BYTES`` too.
+        prepare: Compresses a message, see ``destinations.base.Prepares``; None when data is the message itself.
     """
 
     def __init__(
         self,
         stream: str,
-        region: str,
-        endpoint: Endpoint,
-        credentials: CredentialsProvider,
+        connection: Connection,
         *,
         limits: Limits | None = None,
         clock: Clock | None = None,
         timeout_s: float = 30.0,
-        encoding: Encoding | None = None,
+        encoding: str = "json",
+        compression: str = "none",
+        aggregation: str = "none",
     ) -> None:
-        self.limits = limits or Limits()
-        self._encoding = encoding or JsonEncoding(stream)
+        self._stream = stream
+        self._given = limits or Limits()
+        self._json = JsonEncoding(stream)
+        self._in_cbor = False
+        """CBOR was answered once, so that the endpoint knows it."""
+        self.limits = self._given
+        self._encoding: Encoding = self._json
+        self._encode_with(CborEncoding(stream) if encoding == "cbor" else self._json)
+        self.prepare: Callable[[bytes], bytes] | None = compressor(compression)
+        self._aggregation = Aggregation(self._given.record_bytes) if aggregation == "kpl" else None
         self._transport = Transport(
-            endpoint,
-            region,
-            credentials,
-            clock or System(),
-            content_type=self._encoding.content_type,
-            connections=self.limits.in_flight,
-            timeout_s=timeout_s,
+            connection, clock or System(), connections=self._given.in_flight, timeout_s=timeout_s
         )
 
     async def write(self, records: Sequence[Record]) -> Sequence[Outcome]:
         """Send one request; one outcome per record, in order. See ``Writer``."""
         if not records:
             return ()
+        aggregation = self._aggregation
+        if aggregation is None:
+            return await self._write(records)
         try:
-            body = self._encoding.put_records(records)
+            entries = aggregation.entries(records, self.limits.request_bytes)
         except UnicodeEncodeError:
             return [_broken_key(len(records))] * len(records)
-        answer = await self._transport.post("PutRecords", body)
-        if isinstance(answer, Unanswered):
-            return [_unanswered(answer)] * len(records)
-        if answer.status == 200:
-            return outcomes(answer.body, records)
-        return [self._refused(answer, records)] * len(records)
+        found = await self._write(entries, len(records))
+        return aggregation.outcomes(entries, found, records)
 
     async def close(self) -> None:
         """Close the connections. See ``Writer``."""
         await self._transport.close()
 
-    def _refused(self, answer: Answer, records: Sequence[Record]) -> Outcome:
+    async def _write(self, records: Sequence[Record], members: int = 0) -> Sequence[Outcome]:
+        """One request; *members* is how many exports they hold, when that is another number."""
+        encoding = self._encoding
+        try:
+            body = encoding.put_records(records)
+        except UnicodeEncodeError:
+            return [_broken_key(len(records))] * len(records)
+        if len(body) > BODY_BYTES and len(records) > 1:
+            return [_body_too_large(len(body))] * len(records)
+        answer = await self._transport.post("PutRecords", body, encoding.content_type)
+        if isinstance(answer, Unanswered):
+            return [_unanswered(answer)] * len(records)
+        if answer.status == 200:
+            self._in_cbor = self._in_cbor or encoding is not self._json
+            return outcomes(answer.body, records)
+        return [self._refused(answer, records, encoding, members or len(records))] * len(records)
+
+    def _encode_with(self, encoding: Encoding) -> None:
+        self._encoding = encoding
+        self.limits = msgspec.structs.replace(
+            self._given, request_bytes=min(self._given.request_bytes, encoding.fits)
+        )
+
+    def _refused(self, answer: Answer, records: Sequence[Record], encoding: Encoding, members: int) -> Outcome:
         """The one outcome of all records of a request that was refused whole."""
         code, message = refusal(answer.body, answer.error_type)
         fault = fault_of(code, answer.status)
@@ -90,7 +125,10 @@ class KinesisWriter:
             verdict=verdict_of(fault),
             wait_s=answer.retry_after_s,
         )
-        if answer.status >= 500:
+        if encoding is not self._json and self._knows_no_cbor(answer, code):
+            out.verdict = Verdict.UNKNOWN if answer.status >= 500 else Verdict.RETRY
+            out.detail = "the endpoint does not take CBOR; it is spoken to in JSON from now on"
+        elif answer.status >= 500:
             # The service may have failed after it had written.
             out.verdict = Verdict.UNKNOWN
             out.detail = told(Fault.BUSY, message)
@@ -106,7 +144,7 @@ class KinesisWriter:
         elif fault is Fault.EXPIRED and not self._transport.expire(answer.credentials):
             out.verdict = Verdict.HALT
             out.detail = "the session token has expired and was given by hand; give a new one"
-        elif out.verdict is Verdict.SPLIT and len(records) == 1:
+        elif out.verdict is Verdict.SPLIT and members == 1:
             record = records[0]
             out.verdict = Verdict.REJECTED
             size_bytes = len(record.data) + len(record.key.encode())
@@ -114,6 +152,19 @@ class KinesisWriter:
                 f"the service refused a record of {size_bytes} bytes with a key of {len(record.key)} characters"
             )
         return out
+
+    def _knows_no_cbor(self, answer: Answer, code: str) -> bool:
+        """Whether the answer to a request in CBOR says so; then JSON is spoken from now on."""
+        if self._in_cbor:
+            return False
+        if code not in _NO_CBOR and answer.status != 415 and (code or answer.status != 500):
+            return False
+        if self._encoding is not self._json:
+            self._encode_with(self._json)
+            logs.get().info(
+                "the endpoint does not take CBOR, JSON is used", stream=self._stream, code=code or answer.status
+            )
+        return True
 
 
 def _unanswered(answer: Unanswered) -> Outcome:
@@ -126,4 +177,12 @@ def _broken_key(count: int) -> Outcome:
         code="key-not-unicode",
         detail="a partition key holds half of a surrogate pair",
         verdict=Verdict.SPLIT if count > 1 else Verdict.REJECTED,
+    )
+
+
+def _body_too_large(size_bytes: int) -> Outcome:
+    return Outcome(
+        code="request-too-large",
+        detail=f"{size_bytes} bytes as encoded, over {BODY_BYTES}; it is sent in parts",
+        verdict=Verdict.SPLIT,
     )
