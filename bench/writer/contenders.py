@@ -70,6 +70,7 @@ async def measure(name: str, send: Timed, records: Records) -> Report:
 
 async def headrace(url: str, stream: str, records: Records) -> Report:
     """The Kinesis writer under its dispatcher: lanes, outcomes, sequence numbers."""
+    from headrace.bootstrap import tune_collector
     from headrace.clock import System
     from headrace.core.model import Cause, Export
     from headrace.destinations.dispatch import Block, Dispatcher, Pending, pending
@@ -112,6 +113,7 @@ async def headrace(url: str, stream: str, records: Records) -> Report:
 
     # exports come out of the store: making them is not the writer's work
     made[id(records)] = exports(records)
+    tune_collector()  # as every command that runs an engine does
     report = await measure("headrace", send, records)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)

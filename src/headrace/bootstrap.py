@@ -140,7 +140,7 @@ def _targets(configuration: Configuration) -> dict[str, Target]:
         ) -> Writer:
             return destination.writer(auth, params)
 
-        targets[flow_id] = Target(identity, opened)
+        targets[flow_id] = Target(identity, opened, f"{target.spec_id}\0{destination.place(auth, params)}")
     return targets
 
 

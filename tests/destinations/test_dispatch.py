@@ -98,11 +98,11 @@ def test_d3_an_unknown_fate_is_written_again_and_counted_apart() -> None:
 
 
 def test_waits_double_up_to_twenty_seconds() -> None:
-    """With the longest draws: 50 ms, 100 ms, ... 20 s, 20 s; a longer wait that was asked for is kept."""
+    """Longest draws: 50 ms, 100 ms, then the breaker's probes: 0.5 s, 1 s, ... 20 s; a wait asked for is kept."""
     lanes = Lanes(Rule(RETRY, times=11), Rule(RETRY, nth=12, wait_s=33), rng=LongestWait(), linger_s=0)
     begun = lanes.clock.monotonic_s()
     lanes.send([lanes.export("a")])
-    waits = [0.05 * 2**n for n in range(9)] + [20.0, 20.0, 33.0]
+    waits = [0.05, 0.1, *(0.5 * 2**n for n in range(6)), 20.0, 20.0, 20.0, 33.0]
     assert lanes.clock.monotonic_s() - begun == pytest.approx(sum(waits), abs=0.01)
 
 

@@ -248,6 +248,10 @@ class Destination(Protocol):
         """What is wrong between parameters that each obey the spec; places begin at ``auth.`` or ``target.``."""
         ...
 
+    def place(self, auth: Mapping[str, Any], target: Mapping[str, Any]) -> str:
+        """What flows share that write to the same place (a stream's shards): the same text for the same place."""
+        ...
+
     def writer(self, auth: Mapping[str, Any], target: Mapping[str, Any]) -> Writer:
         """Build a writer from parameters that were checked against the spec. Connects on first use."""
         ...

@@ -10,6 +10,8 @@ Holds always (tests/destinations/test_dispatch.py checks each by its number):
     D3  Only what was refused, or whose fate is unknown, is written again.
     D4  No request is over a limit of the writer; no more requests are under way than it allows.
     D5  HALT keeps every record, and is tried again with one request after a pause.
+    D6  A shard that throttles slows the records it takes, and no others.
+    D7  A stream that does not answer gets one probe at a time, and all again at its first answer.
 """
 
 from __future__ import annotations
@@ -25,86 +27,21 @@ from typing import Final
 import msgspec
 
 from headrace.clock import Clock
-from headrace.core.model import Export
 from headrace.destinations.base import Outcome, Verdict, Writer
+from headrace.destinations.pending import Block, Pending, pending, prepared
+from headrace.destinations.rates import InFlight, StreamControl, hash_of
 from headrace.errors import BugError, StateError
+
+__all__ = ["Block", "Counts", "Dispatcher", "Halt", "Pending", "pending"]
 
 _FIRST_WAIT_S: Final = 0.05
 _MOST_WAIT_S: Final = 20.0
+_PACE_S: Final = 0.05
+_LOOK_EVERY: Final = 16
+"""Requests between two looks at where keys went, while nothing is limited."""
+
 _PROBE_S: Final = (5.0, 10.0, 30.0, 60.0)
 """Pauses before a halted flow is tried again; the last one repeats."""
-
-
-class Block:
-    """Exports that were stored together: which of them are settled.
-
-    Attributes:
-        bucket: Bucket of the outbox.
-        ordinals: Ordinal of each export, growing.
-        bits: Bit i is set when export i is settled.
-        marked: A partial settlement is stored.
-        touched: Settled further since the last store.
-    """
-
-    __slots__ = ("bits", "bucket", "marked", "ordinals", "touched")
-
-    def __init__(self, bucket: int, ordinals: list[int], bits: int = 0) -> None:
-        self.bucket, self.ordinals, self.bits = bucket, ordinals, bits
-        self.marked = bool(bits)
-        self.touched = False
-
-    @property
-    def left(self) -> int:
-        """Exports not settled yet."""
-        return len(self.ordinals) - self.bits.bit_count()
-
-
-class Pending(msgspec.Struct, gc=False):
-    """One export on its way.
-
-    Attributes:
-        key: Partition key.
-        data: The message.
-        lane: Profile id.
-        export: The export itself.
-        block: Where it is stored.
-        index: Its place there.
-        size: Bytes a request is charged for it: data and UTF-8 key.
-        after: What must be settled first.
-        kept: Bytes of the message that are kept besides, when the record holds another form of it.
-        attempts: Writes so far.
-        unknown: Of those, how many ended with its fate unknown.
-        wait_s: The last back-off.
-    """
-
-    key: str
-    data: bytes
-    lane: str
-    export: Export
-    block: Block
-    index: int
-    size: int
-    after: list[tuple[int, int]]
-    kept: int = 0
-    attempts: int = 0
-    unknown: int = 0
-    outcome: Outcome | None = None
-
-
-def pending(export: Export, block: Block, index: int) -> Pending:
-    """Wrap an export of a block."""
-    key, data = export.key, export.data
-    size = len(data) + (len(key) if key.isascii() else len(key.encode()))
-    return Pending(key, data, export.profile_id, export, block, index, size, export.after)
-
-
-def _prepare(exports: Sequence[Pending], prepare: Callable[[bytes], bytes]) -> None:
-    """Let the writer put each message into the form it is written in; what that takes is what counts."""
-    for p in exports:
-        data = prepare(p.data)
-        p.kept = len(p.data)
-        p.size += len(data) - p.kept
-        p.data = data
 
 
 class Halt(msgspec.Struct, frozen=True):
@@ -140,6 +77,7 @@ class Dispatcher:
         settled: Called with exports that left for good, in batches; ``Pending.outcome`` tells how.
         unsettled: Tells whether (bucket, ordinal) of this flow still waits somewhere.
         halted: Called when the destination accepts nothing any more; ``halt`` tells why.
+        control: What the flows to one stream share: its shards' limits and its breaker. None for one alone.
         linger_s: How long a request that is not full waits for more.
         ordered: False gives up lanes (ordering none).
     """
@@ -153,6 +91,7 @@ class Dispatcher:
         settled: Callable[[Sequence[Pending]], None],
         unsettled: Callable[[int, int], bool] = lambda _bucket, _ordinal: False,
         halted: Callable[[], None] = lambda: None,
+        control: StreamControl | None = None,
         linger_s: float = 0.02,
         ordered: bool = True,
     ) -> None:
@@ -163,6 +102,12 @@ class Dispatcher:
         self._settled = settled
         self._unsettled = unsettled
         self._on_halt = halted
+        self.control = control or StreamControl(clock, rng)
+        self._in_flight = InFlight(writer.limits.in_flight)
+        self._limited: dict[str, deque[Pending]] = {}
+        """By shard what waits for its rate."""
+        self._limited_records = 0
+        self._limited_at = 0.0
         self._linger_s = linger_s
         self._ordered = ordered
         self._lanes: dict[str, deque[Pending] | None] = {}
@@ -195,7 +140,7 @@ class Dispatcher:
         buckets, and a later one, which waits for the earlier by its ``after``, may come first.
         """
         if self._prepare is not None:
-            _prepare(exports, self._prepare)
+            prepared(exports, self._prepare)
         lanes, ready = self._lanes, self._ready
         size = 0
         if not ready:
@@ -311,33 +256,56 @@ class Dispatcher:
         if self._closing:
             return None
         now = self._clock.monotonic_s()
+        self._come_back(now)
+        most = self._in_flight.allowed
+        breaker = self.control.breaker
+        if self.halt is not None or breaker.open:
+            probe_s = max(self._probe_at - now if self.halt is not None else 0.0, breaker.wait_s(now))
+            if probe_s > 0:
+                return probe_s
+            if self._flying:
+                return None
+            most = 1
+        wait = self._start_requests(most, now)
+        if len(self._flying) >= most:
+            return None
+        waits = [self._later[0][0] - now] if self._later else []
+        if self._limited_records:
+            waits.append(self._limited_at - now)
+        if wait is not None:
+            waits.append(wait)
+        return max(min(waits), 0.0) if waits else None
+
+    def _come_back(self, now: float) -> None:
+        """What has waited long enough after a refusal is ready again, before all others."""
         later = self._later
         while later and later[0][0] <= now:
             back = heapq.heappop(later)[2]
             self._ready.extendleft(reversed(back))
             self._ready_bytes += sum(p.size for p in back)
             self._ready_since = min(self._ready_since, now - self._linger_s)
-        if self.halt is not None:
-            if now < self._probe_at:
-                return self._probe_at - now
-            if self._flying:
-                return None
+
+    def _start_requests(self, most: int, now: float) -> float | None:
+        """Start up to *most* requests; the seconds until one that is not full has waited enough, else None."""
         limits = self._writer.limits
-        flying = self._flying
-        most = 1 if self.halt is not None else limits.in_flight
+        flying, ready = self._flying, self._ready
         while len(flying) < most:
             if self._forced:
                 self._start(self._forced.popleft())
                 continue
-            ready = self._ready
-            if not ready:
-                break
+            due_now = self._limited_records > 0 and self._limited_at <= now
             full = len(ready) >= limits.records or self._ready_bytes >= limits.request_bytes
-            if not full and (due := self._ready_since + self._linger_s) > now:
-                soonest = min(due, later[0][0]) if later else due
-                return max(soonest - now, 0.0)
-            self._start(self._take())
-        return max(later[0][0] - now, 0.0) if later and len(flying) < most else None
+            if not due_now and not full:
+                if not ready:
+                    return None
+                due = self._ready_since + self._linger_s
+                if due > now:
+                    return due - now
+            paced = bool(self.control.limits) or self._limited_records > 0
+            batch = self._take_paced(now) if paced else self._take()
+            if batch:
+                self._start(batch)
+        return None
 
     def _take(self) -> list[Pending]:
         """Cut the next request off the ready ones."""
@@ -358,6 +326,49 @@ class Dispatcher:
             ready.appendleft(back)
         self._ready_bytes -= size
         self._ready_since = self._clock.monotonic_s()
+        return batch
+
+    def _take_paced(self, now: float) -> list[Pending]:
+        """The same while some shard is limited: its records wait for its rate, the others pass them (D6)."""
+        limits = self._writer.limits
+        most, room = limits.records, limits.request_bytes
+        control = self.control
+        control.relax()
+        batch: list[Pending] = []
+        size = 0
+        for shard, queue in list(self._limited.items()):
+            limit = control.limits.get(shard)
+            while queue and len(batch) < most and (not batch or size + queue[0].size <= room):
+                if limit is not None and not limit.take(queue[0].size, now, self):
+                    break
+                p = queue.popleft()
+                size += p.size
+                batch.append(p)
+                self._limited_records -= 1
+            if not queue:
+                del self._limited[shard]
+                if limit is not None:
+                    limit.leave(self)
+        ready = self._ready
+        while ready and len(batch) < most:
+            p = ready[0]
+            if size + p.size > room and batch:
+                break
+            ready.popleft()
+            self._ready_bytes -= p.size
+            shard_id = control.shard_of(hash_of(p.key))
+            limit = control.limits.get(shard_id) if shard_id is not None else None
+            if limit is not None and shard_id is not None:
+                queued = self._limited.get(shard_id)
+                if queued or not limit.take(p.size, now, self):
+                    self._limited.setdefault(shard_id, deque()).append(p)
+                    self._limited_records += 1
+                    continue
+            size += p.size
+            batch.append(p)
+        self._ready_since = now
+        # Tokens gather a little before they are taken, so that requests are worth sending.
+        self._limited_at = now + _PACE_S
         return batch
 
     def _start(self, batch: list[Pending]) -> None:
@@ -394,6 +405,7 @@ class Dispatcher:
         return rest
 
     async def _send(self, batch: list[Pending]) -> None:
+        began = self._clock.monotonic_s()
         outcomes = await self._writer.write(batch)
         if len(outcomes) != len(batch):
             raise BugError(problem=f"{len(outcomes)} outcomes of {len(batch)} records, which W1 forbids")
@@ -412,10 +424,33 @@ class Dispatcher:
                 refused.append(p)
         if refused:
             delivered = [p for p in batch if p.outcome is not None and not p.outcome.verdict]
+        self._learn(delivered, refused, self._clock.monotonic_s() - began)
         if delivered:
             self._release(delivered)
         if refused:
             self._refused(batch, refused)
+
+    def _learn(self, delivered: list[Pending], refused: list[Pending], took_s: float) -> None:
+        """What one answer tells about the stream: alive or not, how fast, which shard has which keys."""
+        control = self.control
+        if not delivered and _no_answer(refused):
+            outcome = refused[0].outcome
+            assert outcome is not None
+            self._in_flight.failed()
+            control.breaker.failed(outcome.code, outcome.detail, self._clock.monotonic_s())
+            return
+        if control.breaker.open:
+            # All that waited for the stream to answer goes now.
+            self._later = [(0.0, count, back) for _, count, back in self._later]
+        control.breaker.answered()
+        self._in_flight.answered(took_s, refused=bool(refused))
+        for p in refused:
+            outcome = p.outcome
+            if outcome is not None and outcome.shard and outcome.verdict == Verdict.RETRY:
+                control.learn(hash_of(p.key), outcome.shard)
+                control.throttled(outcome.shard)
+        if control.limits or not self.counts.requests % _LOOK_EVERY:
+            control.look([(p.key, p.outcome.shard) for p in delivered if p.outcome is not None and p.outcome.shard])
 
     # -- afterwards -------------------------------------------------------------------------------
 
@@ -523,3 +558,11 @@ class Dispatcher:
         self._halts += 1
         if not known:
             self._on_halt()
+
+
+def _no_answer(refused: Sequence[Pending]) -> bool:
+    """True when a whole request failed for a reason that is not of its records."""
+    first = refused[0].outcome if refused else None
+    if first is None or first.shard or first.verdict not in (Verdict.RETRY, Verdict.UNKNOWN):
+        return False
+    return all(p.outcome is not None and p.outcome.code == first.code and not p.outcome.shard for p in refused)

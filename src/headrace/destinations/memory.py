@@ -214,6 +214,10 @@ class MemoryDestination:
         del auth, target
         return ()
 
+    def place(self, auth: Mapping[str, Any], target: Mapping[str, Any]) -> str:
+        """See ``Destination``: the stream's name."""
+        return str(target.get("stream", ""))
+
     def writer(self, auth: Mapping[str, Any], target: Mapping[str, Any]) -> MemoryWriter:
         """See ``Destination``."""
         del auth

@@ -12,6 +12,7 @@ Holds always (tests/destinations/test_rates.py checks each by its number):
 
 from __future__ import annotations
 
+import hashlib
 import random
 from typing import Final
 
@@ -42,6 +43,11 @@ _FIRST_PROBE_S: Final = 0.5
 _MOST_PROBE_S: Final = 20.0
 
 
+def hash_of(key: str) -> int:
+    """The 128-bit hash by which Kinesis gives a partition key to a shard."""
+    return int.from_bytes(hashlib.md5(key.encode(), usedforsecurity=False).digest(), "big")
+
+
 class ShardLimit:
     """How fast one shard may be written while it throttles: two token buckets with one rate, in shares of the quota.
 
@@ -52,49 +58,52 @@ class ShardLimit:
 
     def __init__(self, now_s: float, share: float) -> None:
         self.share = share
-        self._records = _QUOTA_RECORDS * share * _BURST_S
-        self._bytes = _QUOTA_BYTES * share * _BURST_S
-        self._filled_s = now_s
+        self._grown_s = now_s
         self._cut_s = now_s
+        self._claims: dict[object, list[float]] = {}
+        """Per flow: records and bytes that it may take, and when they were counted."""
         self.throttles = 1
 
     def throttled(self, now_s: float) -> None:
         """The shard refused: go slower."""
         self.throttles += 1
+        self._grow(now_s)
         if now_s - self._cut_s < _CUT_PAUSE_S:
             return
         self._cut_s = now_s
-        self._refill(now_s)
         self.share = max(_LEAST_RECORDS / _QUOTA_RECORDS, self.share * _CUT)
-        self._records = min(self._records, 0.0)
-        self._bytes = min(self._bytes, 0.0)
+        for claim in self._claims.values():
+            claim[0], claim[1] = min(claim[0], 0.0), min(claim[1], 0.0)
 
-    def _refill(self, now_s: float) -> None:
-        passed = now_s - self._filled_s
-        if passed <= 0:
-            return
-        self._filled_s = now_s
-        self.share += _GROWTH * passed
-        self._records = min(self._records + _QUOTA_RECORDS * self.share * passed, self._burst(_QUOTA_RECORDS, 1.0))
-        self._bytes = min(self._bytes + _QUOTA_BYTES * self.share * passed, self._burst(_QUOTA_BYTES, 1.0))
+    def _grow(self, now_s: float) -> None:
+        self.share += _GROWTH * max(0.0, now_s - self._grown_s)
+        self._grown_s = now_s
 
-    def _burst(self, quota: float, least: float) -> float:
-        return max(quota * self.share * _BURST_S, least)
+    def _claim(self, flow: object, now_s: float) -> list[float]:
+        """A flow's own tokens: flows that wait for the shard share its rate evenly."""
+        self._grow(now_s)
+        claim = self._claims.get(flow)
+        if claim is None:
+            claim = self._claims[flow] = [1.0, 1.0, now_s]
+        share = self.share / len(self._claims)
+        passed = max(0.0, now_s - claim[2])
+        claim[0] = min(claim[0] + _QUOTA_RECORDS * share * passed, max(_QUOTA_RECORDS * share * _BURST_S, 1.0))
+        claim[1] = min(claim[1] + _QUOTA_BYTES * share * passed, max(_QUOTA_BYTES * share * _BURST_S, 1.0))
+        claim[2] = now_s
+        return claim
 
-    def take(self, size: int, now_s: float) -> bool:
-        """Take a record's tokens, or refuse. A record larger than a burst passes when the bucket is not in debt."""
-        self._refill(now_s)
-        if self._records < 1.0 or self._bytes <= 0.0:
+    def take(self, size: int, now_s: float, flow: object) -> bool:
+        """Take a record's tokens, or refuse. A record larger than a burst passes when its flow is not in debt."""
+        claim = self._claim(flow, now_s)
+        if claim[0] < 1.0 or claim[1] <= 0.0:
             return False
-        self._records -= 1.0
-        self._bytes -= size
+        claim[0] -= 1.0
+        claim[1] -= size
         return True
 
-    def wait_s(self) -> float:
-        """Seconds until the next record may pass, as things stand."""
-        records = (1.0 - self._records) / (_QUOTA_RECORDS * self.share)
-        size = -self._bytes / (_QUOTA_BYTES * self.share) if self._bytes <= 0 else 0.0
-        return max(records, size, 0.001)
+    def leave(self, flow: object) -> None:
+        """The flow has nothing more for this shard: its part is the others'."""
+        self._claims.pop(flow, None)
 
     @property
     def open(self) -> bool:
@@ -187,13 +196,11 @@ class StreamControl:
     Args:
         clock: Time.
         rng: Jitter.
-        most_in_flight: Requests under way at once, all flows together.
     """
 
-    def __init__(self, clock: Clock, rng: random.Random, most_in_flight: int = 32) -> None:
+    def __init__(self, clock: Clock, rng: random.Random) -> None:
         self._clock = clock
         self.breaker = Breaker(rng)
-        self.in_flight = InFlight(most_in_flight)
         self.limits: dict[str, ShardLimit] = {}
         self._ranges: dict[str, tuple[int, int]] = {}
         self._last: dict[str, str] = {}
@@ -223,8 +230,7 @@ class StreamControl:
     def shard_of(self, key_hash: int) -> str | None:
         """The shard that takes a key, as far as answers have shown; None when unknown.
 
-        Ranges of live shards are contiguous, so between two known ones the nearer is as good a guess as any
-        only when both are the same shard: else it stays unknown.
+        A key between the ranges seen of two shards may be either's, so it stays unknown until one answers.
         """
         for shard, (low, high) in self._ranges.items():
             if low <= key_hash <= high:
@@ -252,6 +258,14 @@ class StreamControl:
             self.limits[shard] = ShardLimit(now_s, 1.0)
         else:
             limit.throttled(now_s)
+
+    def look(self, written: list[tuple[str, str]]) -> None:
+        """Learn where keys went: (partition key, shard) of delivered records."""
+        for key, shard in written:
+            key_hash = hash_of(key)
+            self.learn(key_hash, shard)
+            if key_hash >> 122 == 0:
+                self.noticed(key, shard)
 
     def relax(self) -> None:
         """Drop limits that limit nothing any more."""

@@ -46,6 +46,10 @@ class KinesisDestination:
             )
         return found
 
+    def place(self, auth: Mapping[str, Any], target: Mapping[str, Any]) -> str:
+        """See ``Destination``: the stream, in its region, at its endpoint."""
+        return "\0".join(str(part) for part in (auth.get("region"), auth.get("endpointUrl"), target.get("stream")))
+
     def writer(self, auth: Mapping[str, Any], target: Mapping[str, Any]) -> Writer:
         """Build a writer. See ``Destination``.
 

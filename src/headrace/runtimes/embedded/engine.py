@@ -20,6 +20,7 @@ from headrace.clock import Clock
 from headrace.core.flow import Snapshot, canonical
 from headrace.destinations.base import Writer
 from headrace.destinations.dispatch import Pending
+from headrace.destinations.rates import StreamControl
 from headrace.errors import BugError
 from headrace.runtimes.base import SETTLE_WAIT_S, FlowReport, Report
 from headrace.runtimes.embedded.decide import Command, Decider, Decision
@@ -31,6 +32,7 @@ from headrace.sources.base import Source
 from headrace.state import records
 from headrace.state.base import Batch, State
 from headrace.state.keys import CONFIGURATION, JOURNAL, LEDGER, POSITION, TIMER, Keys
+from headrace.state.pages import Roll
 
 _HOUSEKEEPING_S: Final = 60.0
 _SETTLED_AT_ONCE: Final = 2000
@@ -38,6 +40,8 @@ _GRACE_S: Final = 5.0
 """How long requests under way are waited for when a flow is closed: what is not answered is sent again."""
 _SYNC_S: Final = 1.0
 """Settlements that no input follows are synced so often: a power cut makes no more of them repeats."""
+_BASES: Final = 4
+"""How often within the journal's age a profile is kept as it was before an input."""
 _COARSE_MS: Final = 5000
 """Longer latencies are kept by the second, so that their number stays small."""
 
@@ -49,7 +53,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         batch_updates: Most updates decided at once.
         flow_memory_bytes: Memory of one flow for exports on their way; the rest waits on disk.
         linger_s: How long a request that is not full waits.
-        journal_ms: Age at which journal and ledger blocks are removed.
+        journal_ms: Age at which journal blocks are removed; 0 keeps no journal.
+        journal_bytes: Size over which the oldest of them are removed.
+        ledger_ms: Age at which ledger blocks are removed; 0 keeps no ledger.
+        ledger_bytes: Size over which the oldest of them are removed.
         dedup_window_ms: How long an update's id is remembered.
         drain_timeout_s: How long a stop goes on sending; requests under way then get 5 s to be answered.
         cached_profiles: Profiles kept decoded.
@@ -60,6 +67,9 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     flow_memory_bytes: int = 64 << 20
     linger_s: float = 0.02
     journal_ms: int = 24 * 3_600_000
+    journal_bytes: int = 8 << 30
+    ledger_ms: int = 24 * 3_600_000
+    ledger_bytes: int = 8 << 30
     dedup_window_ms: int = 24 * 3_600_000
     drain_timeout_s: float = 30.0
     cached_profiles: int = 20000
@@ -67,10 +77,11 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Target(msgspec.Struct, frozen=True):
-    """A flow's writer, made when needed, and what identifies its parameters."""
+    """A flow's writer, made when needed, what identifies its parameters, and the place it shares with others."""
 
     identity: bytes
     open: Callable[[], Writer]
+    place: str = ""
 
 
 class Engine:
@@ -107,6 +118,7 @@ class Engine:
         self.totals = records.decode_totals(stored_totals) if stored_totals else records.Totals()
         self._cursor = records.decode_cursor(stored_cursor) if stored_cursor else records.Cursor()
         self.flows: dict[str, RunningFlow] = {}
+        self._controls: dict[str, StreamControl] = {}
         self._inputs: deque[SourceBatch] = deque()
         self._queued = 0
         self._commands: deque[Command] = deque()
@@ -262,6 +274,7 @@ class Engine:
             flow = RunningFlow(
                 compiled, target.open(), target.identity, state=self._state, keys=self._keys, clock=self._clock,
                 rng=self._rng, budget_bytes=self.options.flow_memory_bytes, linger_s=self.options.linger_s,
+                control=self._control(target),
                 settled=self._on_settled, halted=self._work.set,
             )  # fmt: skip
             self.totals.flows.setdefault(compiled.id, records.FlowTotals())
@@ -269,6 +282,12 @@ class Engine:
             flow.open(self._cursor.ordinal - 1)
             if flow.task is not None:
                 flow.task.add_done_callback(self._watch)
+
+    def _control(self, target: Target) -> StreamControl:
+        """What a place has shown of itself, shared by the flows that write to it."""
+        if not target.place:
+            return StreamControl(self._clock, self._rng)
+        return self._controls.setdefault(target.place, StreamControl(self._clock, self._rng))
 
     async def _pull(self, source: Source) -> None:
         """Read one source, as long as there is room."""
@@ -351,7 +370,7 @@ class Engine:
         if batches or commands:
             decision, staged = self._stage_inputs(batches, commands, now_ms, write)
         if settled:
-            store_settled(settled, now_ms, self._keys, self._cursor, self.totals, write)
+            store_settled(settled, now_ms, self._keys, self._cursor, self.totals, write, self._ledger)
         write.put(self._keys.totals, records.encode(self.totals))
         write.put(self._keys.cursor, records.encode(self._cursor))
         self._state.commit(write)
@@ -375,7 +394,7 @@ class Engine:
         first = self._cursor.ordinal
         decision = self._decider.decide(batches, commands, first, now_ms, self.totals, write)
         if decision.journal is not None:
-            write.put(self._keys.numbered(JOURNAL, first), records.packed(decision.journal))
+            self._journal.put(write, first, decision.journal)
         staged = []
         for compiled, exports in zip(self._snapshot.flows, decision.exports, strict=True):
             if exports:
@@ -495,16 +514,12 @@ class Engine:
             return
         self._swept_s = now_s
         write = self._state.batch()
-        old_ms = now_ms - self.options.journal_ms
-        start, _ = self._keys.space(LEDGER)
-        write.delete_range(start, self._keys.numbered(LEDGER, max(old_ms, 0)))
-        cut = None
-        for key, value in self._state.scan(*self._keys.space(JOURNAL)):
-            if records.journal_block(value).now_ms >= old_ms:
-                break
-            cut = key
-        if cut is not None:
-            write.delete_range(self._keys.space(JOURNAL)[0], cut + b"\0")
+        options = self.options
+        self._journal.sweep(write, now_ms, options.journal_ms, options.journal_bytes)
+        self._ledger.sweep(write, now_ms, options.ledger_ms, options.ledger_bytes)
+        if now_s - self._based_s >= options.journal_ms / 1000 / _BASES:
+            # Profiles are kept anew with their next input, so that the journal tells what it found.
+            self._based_s, self._decider.base_from = now_s, self._cursor.ordinal
         for key, value in self._state.scan(self._keys.space(TIMER)[0], self._keys.numbered(TIMER, now_ms)):
             ids = [self._keys.update_id(value[at : at + 16]) for at in range(0, len(value), 16)]
             for update_id, expiry in zip(ids, self._state.get_many(ids), strict=True):

@@ -10,6 +10,7 @@ from headrace.clock import Clock
 from headrace.core.flow import CompiledFlow
 from headrace.destinations.base import Writer
 from headrace.destinations.dispatch import Dispatcher, Pending
+from headrace.destinations.rates import StreamControl
 from headrace.runtimes.embedded.outbox import Outbox
 from headrace.state.base import State
 from headrace.state.keys import Keys
@@ -22,13 +23,14 @@ class RunningFlow:
         compiled: The flow.
         writer: Where it writes.
         target: Identifies the writer's parameters, so that an unchanged one can be kept.
+        control: What flows to the same place share.
         settled: Called with this flow and what was settled.
         halted: Called when its destination accepts nothing any more.
     """
 
     def __init__(
         self, compiled: CompiledFlow, writer: Writer, target: bytes, *, state: State, keys: Keys, clock: Clock,
-        rng: random.Random, budget_bytes: int, linger_s: float,
+        rng: random.Random, budget_bytes: int, linger_s: float, control: StreamControl,
         settled: Callable[[RunningFlow, Sequence[Pending]], None], halted: Callable[[], None] = lambda: None,
     ) -> None:  # fmt: skip
         self.compiled = compiled
@@ -38,7 +40,8 @@ class RunningFlow:
         self.outbox = Outbox(state, keys, compiled.id, budget_bytes=budget_bytes)
         self.dispatcher = Dispatcher(
             writer, clock=clock, rng=rng, settled=lambda done: settled(self, done),
-            unsettled=self.outbox.unsettled, halted=halted, linger_s=linger_s, ordered=compiled.ordering != "none",
+            unsettled=self.outbox.unsettled, halted=halted, control=control, linger_s=linger_s,
+            ordered=compiled.ordering != "none",
         )  # fmt: skip
         self.outbox.dispatcher = self.dispatcher
         self.task: asyncio.Task[None] | None = None
