@@ -38,8 +38,9 @@ from headrace.state.keys import Keys
 from headrace.state.rocksdb import RocksState
 
 __all__ = [
-    "Engine", "Serving", "answers", "build_engine", "check_flows", "installation_key", "load_configuration",
-    "open_state", "quantile_ms", "read_folder", "running", "specs", "tune_collector", "watch_configuration",
+    "Engine", "Serving", "answering", "answers", "build_engine", "check_flows", "installation_key",
+    "load_configuration", "open_state", "quantile_ms", "read_folder", "running", "specs", "tune_collector",
+    "watch_configuration",
 ]  # fmt: skip
 
 _KEY_BYTES: Final = 32
@@ -237,17 +238,15 @@ class Serving:
 
     async def run(self, sources: Sequence[Source] = ()) -> Report:
         """Serve until ``engine.stop``."""
-        listener = Listener(self._settings.data_dir, answers(self._state, self._settings, self.engine))
-        await listener.open()
         stopped = asyncio.Event()
         watching = asyncio.create_task(watch_configuration(self._config_path, self.engine, stopped))
         try:
-            return await self.engine.run()
+            async with answering(self._state, self._settings, self.engine):
+                return await self.engine.run()
         finally:
             stopped.set()
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
-            await listener.close()
 
     async def _healthz(self) -> tuple[int, str, bytes]:
         return 200, "application/json", b'{"status":"alive"}'
@@ -304,6 +303,17 @@ def answers(state: RocksState, settings: Settings, engine: Engine | None) -> dic
         "journal": journal,
         "replay": replay,
     }
+
+
+@contextlib.asynccontextmanager
+async def answering(state: RocksState, settings: Settings, engine: Engine) -> AsyncIterator[None]:
+    """Answer other processes' questions about the data folder, on the socket in it."""
+    listener = Listener(settings.data_dir, answers(state, settings, engine))
+    await listener.open()
+    try:
+        yield
+    finally:
+        await listener.close()
 
 
 def read_folder(settings: Settings, request: str, **arguments: Any) -> Any:

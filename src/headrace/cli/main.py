@@ -1,7 +1,7 @@
 """The command ``headrace``: run, serve, check, demo, status, dead-letters, journal.
 
 Exit codes: 0 all well; 1 an unexpected failure; 2 a mistake in the call, the configuration or the data folder;
-3 dead letters were made; 4 a flow is paused, or exports were left when the time was up.
+3 dead letters were made; 4 exports or input are left: a flow is paused, the time was up, or it was stopped.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar
@@ -18,17 +19,14 @@ import pybase64
 import typer
 import uvloop
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from headrace import __version__, logs, settings
 from headrace.errors import CheckError, HeadraceError, RefusedError, StateError
-from headrace.runtimes.base import Report
 from headrace.settings import Settings
 
 T = TypeVar("T")
 
-DEAD_LETTERS: Final = 3
-LEFT: Final = 4
+_LEFT: Final = 4
 
 app = typer.Typer(
     name="headrace",
@@ -66,6 +64,22 @@ def main() -> None:
     except HeadraceError as error:
         err.print(f"[red]error:[/red] {_plain(str(error))}", soft_wrap=True)
         sys.exit(1)
+    except Exception as error:  # noqa: BLE001 - the last resort: its words may hold a profile's values
+        _report_bug(error)
+        sys.exit(1)
+
+
+def _report_bug(error: Exception) -> None:
+    """Say where our mistake is, without the error's words: they may hold values, and need the log level debug."""
+    if settings.load().log_level == "debug":
+        err.print_exception()
+        return
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{Path(frame.filename).name} line {frame.lineno}"
+    err.print(
+        f"[red]error:[/red] internal error, please report it: {type(error).__name__} in {where} "
+        "(HEADRACE_LOG_LEVEL=debug shows all of it)", soft_wrap=True,
+    )  # fmt: skip
 
 
 def _plain(text: str) -> str:
@@ -122,71 +136,41 @@ def run(
 ) -> None:
     """Read updates to their end, export what they come to, and exit when all of it is settled.
 
-    Exits 0 when all was delivered, 3 when there are dead letters, 4 when a flow is paused or the time was up.
-    Run again after a finished run it reads on where it was and sends nothing twice.
+    Exits 0 when all was delivered, 3 when there are new dead letters, 4 when exports are left (a flow is paused,
+    or the time was up) or it was stopped before the end of the input.
+    Run again after a finished or stopped run it reads on where it was and sends nothing twice.
     """
     from headrace import bootstrap
-    from headrace.cli.tables import show_totals
+    from headrace.cli.run import Run
     from headrace.sources.jsonl import JsonLines
 
     loaded = _settings(data_dir)
     configuration = bootstrap.load_configuration(config)
     _warn(configuration.warnings)
-    where = "start" if from_start else "end" if from_end else start
+    where = _start(start, from_start=from_start, from_end=from_end)
     sources = [JsonLines(path, follow=follow, start=where) for path in inputs]
+    if len({source.id for source in sources}) < len(sources):
+        raise RefusedError("an --input is given twice; give each once")
 
-    async def work() -> int:
-        with bootstrap.open_state(loaded) as state:
-            engine = bootstrap.build_engine(state, configuration, loaded, sources)
-            since, letters_before = engine.totals.received, engine.totals.dead_letters
-            bootstrap.tune_collector()
-            _on_signals(engine.stop)
-            loop = asyncio.get_running_loop()
-            begun, ended = loop.time(), 0.0
-            report: Report | None = None
-            with _progress(hidden=quiet or not err.is_terminal) as progress:
-                task = progress.add_task("updates", total=None, figures="")
-                async for now in bootstrap.running(engine, until_drained=True):
-                    report = now
-                    _show_progress(progress, task, engine, sources)
-                    if engine.exhausted and not ended:
-                        ended = loop.time()
-                    if ended and drain_timeout is not None and loop.time() - ended > drain_timeout:
-                        engine.stop(0.0)
-            assert report is not None
-            if not quiet:
-                show_totals(out, engine.totals, report.flows, elapsed_s=loop.time() - begun, since=since)
-            if report.timed_out or any(f.halted or (f.pending and not f.paused) for f in report.flows):
-                return LEFT
-            return DEAD_LETTERS if engine.totals.dead_letters > letters_before else 0
+    work = Run(out, err, drain_timeout_s=drain_timeout, follow=follow, quiet=quiet)
+    raise typer.Exit(_run(work.run(loaded, configuration, sources, _on_signals)))
 
-    raise typer.Exit(_run(work()))
+
+Start = Literal["resume", "start", "end"]
+
+
+def _start(given: Start, *, from_start: bool, from_end: bool) -> Start:
+    chosen: set[Start] = {given} - {"resume"}
+    chosen |= {"start"} if from_start else set()
+    chosen |= {"end"} if from_end else set()
+    if len(chosen) > 1:
+        raise RefusedError("--from, --from-start and --from-end contradict each other; give one of them")
+    return next(iter(chosen), "resume")
 
 
 def _warn(warnings: list[str]) -> None:
     for warning in warnings:
         err.print(f"[yellow]warning:[/yellow] {_plain(warning)}", soft_wrap=True)
-
-
-def _progress(*, hidden: bool) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[figures]}"),
-        TimeElapsedColumn(), console=err, disable=hidden, transient=True,
-    )  # fmt: skip
-
-
-def _show_progress(progress: Progress, task: Any, engine: Any, sources: Any) -> None:
-    done = total = 0
-    for source in sources:
-        read, whole = source.progress()
-        done += read
-        total = -1 if whole is None or total < 0 else total + whole
-    flows = engine.totals.flows.values()
-    figures = (
-        f"{engine.totals.received:,} updates, {sum(f.delivered for f in flows):,} delivered, "
-        f"{sum(f.pending for f in flows):,} pending"
-    )
-    progress.update(task, completed=done, total=total if total >= 0 else None, figures=figures)
 
 
 @app.command()
@@ -255,7 +239,7 @@ def check(
             show_check(out, flow_id, configuration.snapshot.by_id[flow_id].name, found)
         good = sum(c.ok for c in checks.values())
         out.print(f"{good} of {len(checks)} flows can run")
-    raise typer.Exit(0 if all(c.ok for c in checks.values()) else LEFT)
+    raise typer.Exit(0 if all(c.ok for c in checks.values()) else _LEFT)
 
 
 @app.command()
