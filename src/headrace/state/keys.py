@@ -10,7 +10,8 @@ disk: a key space is never given another shape, only new letters are added.
     S flow \\0 bucket ordinal              which exports of that block are settled
     H flow                                head of each bucket: no unsettled export lies before it
     J ordinal                             journal block (the ordinal is its first input's)
-    L batch                               ledger block, one per settlement commit
+    L row                                 ledger block, one per settlement commit (the row is its first export's)
+    G (J or L) column row                 page: what a run of such blocks holds (state/pages.py)
     D time number                         dead letter
     X due kind ordinal                    timers, by due time
     Q source                              position
@@ -32,6 +33,7 @@ SETTLED: Final = b"S"
 HEADS: Final = b"H"
 JOURNAL: Final = b"J"
 LEDGER: Final = b"L"
+PAGE: Final = b"G"
 DEAD_LETTER: Final = b"D"
 TIMER: Final = b"X"
 POSITION: Final = b"Q"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+import struct
+from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 import zstandard
@@ -23,7 +25,7 @@ REPEAT: Final = 5
 
 
 class JournalBlock(msgspec.Struct, array_like=True):
-    """The inputs of one batch, in order: enough to decide everything again.
+    """The inputs of one batch, in order, and what was decided about each: enough to decide everything again.
 
     Attributes:
         first: Ordinal of the first input.
@@ -33,6 +35,14 @@ class JournalBlock(msgspec.Struct, array_like=True):
         bodies: The raw update, or the other input encoded, of each.
         sources: Which source each came from, as an index into ``names``.
         names: Ids of sources.
+        profiles: Profile id of each, 16 bytes an input; zeros where none is known.
+        decisions: What was decided, each different one once: per flow, in the configuration's order, the reason
+            why nothing was exported, "" where something was.
+        decision: Index into ``decisions`` of each input.
+        absorbed: Index of an input to the ids of the profiles it joined into its own.
+        links: Index of an input to the identities (as indexes) that belong to its profile, where not all do.
+        bases: Index of an input to the envelopes as they were before it: its profile's, then those it joined.
+            Empty where the input made the profile; absent where an earlier input leads here.
     """
 
     first: int
@@ -42,6 +52,22 @@ class JournalBlock(msgspec.Struct, array_like=True):
     bodies: list[bytes]
     sources: bytes
     names: list[str]
+    profiles: bytes = b""
+    decisions: list[tuple[str, ...]] = []
+    decision: list[int] = []
+    absorbed: dict[int, list[str]] = {}
+    links: dict[int, list[int]] = {}
+    bases: dict[int, list[bytes]] = {}
+
+    @property
+    def at_ms(self) -> int:
+        """When it was written."""
+        return self.now_ms
+
+    @property
+    def rows(self) -> int:
+        """Number of inputs."""
+        return len(self.kinds)
 
 
 class FlowTotals(msgspec.Struct):
@@ -131,34 +157,51 @@ class LedgerBlock(msgspec.Struct, array_like=True):
     Attributes:
         at_ms: Time of the commit.
         flows: Flow ids, by index.
+        configs: Configuration versions, by index.
+        shards: Shards, by index; "" for what no shard took.
+        causes: Encoded causes, by index.
+        codes: Why exports were not taken, by index; "" for delivered ones.
         flow: Per export the index of its flow.
-        export_id: Per export its id.
-        profile_id: Per export its profile.
+        export_id: Ids of the exports, 16 bytes each.
+        profile_id: Ids of their profiles, 16 bytes each.
         ordinal: Per export the ordinal of the input that made it.
         seq: Per export its ``seq``.
         version: Per export the profile version.
-        config: Per export the configuration version.
-        made_ms: Per export when it was made.
-        shard: Per export the shard, "" for a dead letter.
-        sequence: Per export the sequence number, or the refusal's code.
+        epoch: Per export the profile's epoch.
+        config: Per export the index of its configuration version.
+        age_ms: Per export its age at ``at_ms``.
+        cause: Per export the index of its cause.
+        shard: Per export the index of its shard.
+        sequence: Per export the sequence number; "" for a dead letter.
+        code: Per export the index of its code.
         attempts: Per export the number of writes.
-        spans: Shard to (least, greatest) sequence number, to skip blocks by.
     """
 
     at_ms: int
     flows: list[str]
+    configs: list[str]
+    shards: list[str]
+    causes: list[bytes]
+    codes: list[str]
     flow: list[int]
-    export_id: list[str]
-    profile_id: list[str]
+    export_id: bytes
+    profile_id: bytes
     ordinal: list[int]
     seq: list[int]
     version: list[int]
-    config: list[str]
-    made_ms: list[int]
-    shard: list[str]
+    epoch: list[int]
+    config: list[int]
+    age_ms: list[int]
+    cause: list[int]
+    shard: list[int]
     sequence: list[str]
+    code: list[int]
     attempts: list[int]
-    spans: dict[str, tuple[str, str]]
+
+    @property
+    def rows(self) -> int:
+        """Number of exports."""
+        return len(self.flow)
 
 
 class IndexRow(msgspec.Struct, array_like=True):
@@ -169,7 +212,7 @@ class IndexRow(msgspec.Struct, array_like=True):
 
 
 class Cursor(msgspec.Struct, array_like=True):
-    """Where the next things go: ordinal of the next input, number of the next ledger block and dead letter.
+    """Where the next things go: ordinal of the next input, row of the next ledger entry, number of a dead letter.
 
     ``alive`` is true while a process works on the folder; one that starts and finds it true follows a killed one.
     """
@@ -190,16 +233,54 @@ _decode_journal: Final = msgspec.msgpack.Decoder(JournalBlock).decode
 _decode_ledger: Final = msgspec.msgpack.Decoder(LedgerBlock).decode
 
 
-def packed(record: Any) -> bytes:
-    """Encode and compress (zstd level 1)."""
-    return _COMPRESS.compress(_encode(record))
+ID_BYTES: Final = 16
+"""Ids of profiles and exports are 32 hexadecimal digits; blocks hold them as bytes."""
+
+_BLOCK: Final = struct.Struct(">BQI")
+_BLOCK_FORMAT: Final = 1
+
+
+def pack_ids(ids: Sequence[str]) -> bytes:
+    """Ids as bytes, 16 each; zeros for one that is no id of ours (an operator may ask for anything)."""
+    try:
+        whole = bytes.fromhex("".join(ids))
+        if len(whole) == ID_BYTES * len(ids):
+            return whole
+    except ValueError:
+        pass
+    return b"".join(_packed_id(one) for one in ids)
+
+
+def _packed_id(text: str) -> bytes:
+    try:
+        found = bytes.fromhex(text)
+    except ValueError:
+        return bytes(ID_BYTES)
+    return found if len(found) == ID_BYTES else bytes(ID_BYTES)
+
+
+def unpack_id(column: bytes, index: int) -> str:
+    """One id of a column; "" for zeros."""
+    found = column[ID_BYTES * index : ID_BYTES * (index + 1)]
+    return found.hex() if any(found) else ""
+
+
+def packed(block: JournalBlock | LedgerBlock) -> bytes:
+    """A block as it is stored: format, time and rows in the open, then the whole, compressed (zstd level 1)."""
+    return _BLOCK.pack(_BLOCK_FORMAT, block.at_ms, block.rows) + _COMPRESS.compress(_encode(block))
+
+
+def heading(stored: bytes) -> tuple[int, int]:
+    """(Time in epoch milliseconds, rows) of a stored block, without opening it."""
+    _, at_ms, rows = _BLOCK.unpack_from(stored)
+    return at_ms, rows
 
 
 def journal_block(stored: bytes) -> JournalBlock:
     """Read a journal block."""
-    return _decode_journal(_EXPAND.decompress(stored))
+    return _decode_journal(_EXPAND.decompress(stored[_BLOCK.size :]))
 
 
 def ledger_block(stored: bytes) -> LedgerBlock:
     """Read a ledger block."""
-    return _decode_ledger(_EXPAND.decompress(stored))
+    return _decode_ledger(_EXPAND.decompress(stored[_BLOCK.size :]))

@@ -38,6 +38,9 @@ _KINDS: Final = {
 }
 
 
+_BASE_VERSIONS: Final = 256
+"""A profile is also journaled as it was at every so many of its versions, so that few inputs lead to any state."""
+
 _REPEATED: Final = b"repeated"
 """In place of an update id's digest: known to be a repeat."""
 
@@ -102,6 +105,10 @@ class Decider:
         installation_key: Names profiles.
         dedup_window_ms: How long an update's id is remembered.
         cached: Profiles kept decoded in memory.
+
+    Attributes:
+        base_from: A profile that no input from this ordinal on has changed is journaled as it was before the
+            next one does, so that what that comes to can be told without all that came before.
     """
 
     def __init__(
@@ -114,6 +121,7 @@ class Decider:
         self._window_ms = dedup_window_ms
         self._rows: _Recent[Identity, Row] = _Recent(2 * cached)
         self._profiles: _Recent[str, Envelope] = _Recent(cached)
+        self.base_from = 0
 
     def decide(
         self, batches: Sequence[SourceBatch], commands: Sequence[Command], first: int, now_ms: int,
@@ -167,6 +175,12 @@ class _Deciding:
         self._seen: dict[bytes, bool] = {}
         self._new_ids: list[bytes] = []
         self._held: dict[tuple[str, ...], int] = {}
+        self._decisions: dict[tuple[str, ...], int] = {}
+        self._decision: list[int] = []
+        self._named: list[str] = []
+        self._absorbed: dict[int, list[str]] = {}
+        self._links: dict[int, list[int]] = {}
+        self._bases: dict[int, list[bytes]] = {}
 
     def run(self) -> Decision:
         self._rows.turn()
@@ -267,7 +281,7 @@ class _Deciding:
     ) -> None:  # fmt: skip
         if digest is not None:
             if digest is _REPEATED or self._seen[digest]:
-                self._repeat(body, source)
+                self._repeat(update, body, source)
                 return
             self._seen[digest] = True
             self._new_ids.append(digest)
@@ -296,8 +310,10 @@ class _Deciding:
             self._relink(done.envelope, absorbed, found)
             if envelope is None:
                 self._totals.profiles += 1
-        self._journal(records.UPDATE, body, source)
-        self._count_step(done)
+            self._base(envelope, absorbed)
+        if len(found.identities) != len(update.identities):
+            self._links[len(self._kinds)] = [update.identities.index(i) for i in found.identities]
+        self._journal(records.UPDATE, body, source, profile_id, self._count_step(done))
 
     def _link(self, update: Update) -> Link:
         rows = self._rows.young
@@ -340,14 +356,28 @@ class _Deciding:
         self._profiles.drop(profile_id)
         self._totals.profiles -= 1
 
-    def _repeat(self, body: bytes, source: int) -> None:
+    def _repeat(self, update: Update, body: bytes, source: int) -> None:
         self._totals.repeats += 1
-        self._journal(records.REPEAT, body, source)
+        row = self._rows.young.get(update.primary)
+        held = ("repeat",) * len(self._snapshot.flows)
+        self._journal(records.REPEAT, body, source, row.profile_id if row else "", held)
+
+    def _base(self, envelope: Envelope | None, absorbed: Sequence[Envelope]) -> None:
+        """Keep profiles as they were before the input at hand, when the journal would not lead there soon."""
+        if envelope is None:
+            self._bases[len(self._kinds)] = []
+        elif absorbed:
+            self._bases[len(self._kinds)] = [encode(e) for e in (envelope, *absorbed)]
+            self._absorbed[len(self._kinds)] = [e.profile_id for e in absorbed]
+        elif envelope.ordinal < self._d.base_from or not envelope.version % _BASE_VERSIONS:
+            self._bases[len(self._kinds)] = [encode(envelope)]
 
     def _apply_command(self, command: Command) -> None:
         self._totals.received += 1
         envelope = self._profiles.young.get(command.profile_id)
         done = step(envelope, (), command, (), command.profile_id, self._ordinal, self._now_ms, self._snapshot)
+        if done.changed:
+            self._base(envelope, ())
         if done.changed and done.envelope is not None:
             self._dirty[command.profile_id] = encode(done.envelope)
             self._profiles.young[command.profile_id] = done.envelope
@@ -358,16 +388,18 @@ class _Deciding:
                     self._rows.drop(identity)
                     self._index[identity] = None
             self._forget(command.profile_id)
-        self._journal(_KINDS[type(command)], msgspec.msgpack.encode(command), 255)
-        self._count_step(done)
+        held = self._count_step(done)
+        self._journal(_KINDS[type(command)], msgspec.msgpack.encode(command), 255, command.profile_id, held)
 
-    def _journal(self, kind: int, body: bytes, source: int) -> None:
+    def _journal(self, kind: int, body: bytes, source: int, profile_id: str, held: tuple[str, ...]) -> None:
+        self._named.append(profile_id)
+        self._decision.append(self._decisions.setdefault(held, len(self._decisions)))
         self._kinds.append(kind)
         self._bodies.append(body)
         self._sources.append(source)
         self._ordinal += 1
 
-    def _count_step(self, done: Step) -> None:
+    def _count_step(self, done: Step) -> tuple[str, ...]:
         self._totals.accepted += 1
         held = tuple(done.held)
         self._held[held] = self._held.get(held, 0) + 1
@@ -376,6 +408,7 @@ class _Deciding:
         if done.notes:
             for code, n in done.notes.items():
                 self._totals.notes[code] = self._totals.notes.get(code, 0) + n
+        return held
 
     def _count_flows(self) -> None:
         """Fold what this batch did into the totals of each flow."""
@@ -415,6 +448,7 @@ class _Deciding:
         if self._kinds:
             self._out.journal = records.JournalBlock(
                 self._first, self._now_ms, self._snapshot.version, bytes(self._kinds), self._bodies,
-                bytes(self._sources), names,
+                bytes(self._sources), names, records.pack_ids(self._named), list(self._decisions), self._decision,
+                self._absorbed, self._links, self._bases,
             )  # fmt: skip
         self._out.last = self._ordinal - 1

@@ -117,6 +117,9 @@ class Engine:
         stored_totals, stored_cursor = state.get_many([self._keys.totals, self._keys.cursor])
         self.totals = records.decode_totals(stored_totals) if stored_totals else records.Totals()
         self._cursor = records.decode_cursor(stored_cursor) if stored_cursor else records.Cursor()
+        self._journal = Roll(state, self._keys, JOURNAL, kept=self.options.journal_ms > 0)
+        self._ledger = Roll(state, self._keys, LEDGER, kept=self.options.ledger_ms > 0)
+        self._based_s = 0.0
         self.flows: dict[str, RunningFlow] = {}
         self._controls: dict[str, StreamControl] = {}
         self._inputs: deque[SourceBatch] = deque()

@@ -122,7 +122,8 @@ def _compare_profiles(state: State, memory: MemoryState, keys: Keys, found: Comp
 def _stored_exports(state: State, keys: Keys) -> set[str]:
     stored: set[str] = set()
     for _, value in state.scan(*keys.space(LEDGER)):
-        stored.update(records.ledger_block(value).export_id)
+        block = records.ledger_block(value)
+        stored.update(records.unpack_id(block.export_id, index) for index in range(block.rows))
     for _, value in state.scan(*keys.space(OUTBOX)):
         stored.update(export.export_id for export in records.decode_exports(value))
     for _, value in state.scan(*keys.space(DEAD_LETTER)):

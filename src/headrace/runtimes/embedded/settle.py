@@ -4,37 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from headrace.destinations.base import Verdict
+from headrace.destinations.base import Outcome, Verdict
 from headrace.destinations.dispatch import Pending
 from headrace.runtimes.embedded.flow import RunningFlow
 from headrace.sources.base import Batch as SourceBatch
 from headrace.sources.base import Refused
 from headrace.state import records
 from headrace.state.base import Batch
-from headrace.state.keys import DEAD_LETTER, LEDGER, Keys
+from headrace.state.keys import DEAD_LETTER, Keys
+from headrace.state.pages import Roll
 
 _KEPT_BYTES = 65_536
+_NONE = Outcome()
 
 
 def store_settled(
     settled: Sequence[tuple[RunningFlow, Sequence[Pending]]], now_ms: int, keys: Keys, cursor: records.Cursor,
-    totals: records.Totals, batch: Batch,
+    totals: records.Totals, batch: Batch, ledger: Roll,
 ) -> None:  # fmt: skip
     """Put settlements into a batch: the outbox, ledger, totals and dead letters."""
-    ledger = records.LedgerBlock(now_ms, [], [], [], [], [], [], [], [], [], [], [], [], {})
     for flow, done in settled:
         flow_id = flow.compiled.id
-        if flow_id not in ledger.flows:
-            ledger.flows.append(flow_id)
         _count(totals.flows[flow_id], done)
-        _enter(ledger, ledger.flows.index(flow_id), done)
         for p in done:
             if p.outcome is not None and p.outcome.verdict == Verdict.REJECTED:
                 _export_letter(flow_id, p, now_ms, keys, cursor, totals, batch)
     for flow in {id(flow): flow for flow, _ in settled}.values():
         flow.outbox.store_settled(batch)
-    batch.put(keys.numbered(LEDGER, now_ms, cursor.ledger), records.packed(ledger))
-    cursor.ledger += 1
+    if ledger.kept:
+        block = entered([(flow.compiled.id, done) for flow, done in settled], now_ms)
+        ledger.put(batch, cursor.ledger, block)
+        cursor.ledger += block.rows
 
 
 def _count(counted: records.FlowTotals, done: Sequence[Pending]) -> None:
@@ -50,33 +50,30 @@ def _count(counted: records.FlowTotals, done: Sequence[Pending]) -> None:
     counted.delivered += len(done) - rejected
 
 
-def _enter(ledger: records.LedgerBlock, flow: int, done: Sequence[Pending]) -> None:
-    exports = [p.export for p in done]
-    ledger.flow += [flow] * len(exports)
-    ledger.export_id += [e.export_id for e in exports]
-    ledger.profile_id += [e.profile_id for e in exports]
-    ledger.ordinal += [e.ordinal for e in exports]
-    ledger.seq += [e.seq for e in exports]
-    ledger.version += [e.version for e in exports]
-    ledger.config += [e.config for e in exports]
-    ledger.made_ms += [e.made_ms for e in exports]
-    ledger.attempts += [p.attempts for p in done]
-    spans = ledger.spans
-    for p in done:
-        outcome = p.outcome
-        shard = outcome.shard if outcome is not None else ""
-        place = (outcome.sequence or outcome.code) if outcome is not None else ""
-        ledger.shard.append(shard)
-        ledger.sequence.append(place)
-        if shard:
-            # Sequence numbers of one shard have the same number of digits, so text order is number order.
-            span = spans.get(shard)
-            if span is None:
-                spans[shard] = (place, place)
-            elif place < span[0]:
-                spans[shard] = (place, span[1])
-            elif place > span[1]:
-                spans[shard] = (span[0], place)
+def entered(settled: Sequence[tuple[str, Sequence[Pending]]], now_ms: int) -> records.LedgerBlock:
+    """The ledger block of settlements by flow id; at least one."""
+    flows: dict[str, int] = {}
+    flow: list[int] = []
+    for flow_id, done in settled:
+        flow += [flows.setdefault(flow_id, len(flows))] * len(done)
+    every = [p for _, done in settled for p in done]
+    exports = [p.export for p in every]
+    configs: dict[str, int] = {}
+    shards: dict[str, int] = {}
+    causes: dict[bytes, int] = {}
+    cause = [causes.setdefault(records.encode(e.cause), len(causes)) for e in exports]
+    config = [configs.setdefault(e.config, len(configs)) for e in exports]
+    outcomes = [p.outcome or _NONE for p in every]
+    codes: dict[str, int] = {}
+    shard = [shards.setdefault(o.shard, len(shards)) for o in outcomes]
+    code = [codes.setdefault(o.code, len(codes)) for o in outcomes]
+    return records.LedgerBlock(
+        now_ms, list(flows), list(configs), list(shards), list(causes), list(codes), flow,
+        records.pack_ids([e.export_id for e in exports]), records.pack_ids([e.profile_id for e in exports]),
+        [e.ordinal for e in exports], [e.seq for e in exports], [e.version for e in exports],
+        [e.epoch for e in exports], config, [now_ms - e.made_ms for e in exports], cause, shard,
+        [o.sequence for o in outcomes], code, [p.attempts for p in every],
+    )  # fmt: skip
 
 
 def _export_letter(
