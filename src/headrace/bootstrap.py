@@ -157,7 +157,7 @@ def build_engine(
     clock: Clock | None = None,
 ) -> Engine:  # fmt: skip
     """Put an engine together on an open state."""
-    return Engine(
+    engine = Engine(
         state=state,
         snapshot=configuration.snapshot,
         targets=_targets(configuration),
@@ -167,6 +167,20 @@ def build_engine(
         installation_key=installation_key(settings),
         options=_options(settings, len(configuration.snapshot.flows)),
     )
+    engine.on_overflow.append(_tell_overflow)
+    return engine
+
+
+_OVERFLOW_WORDS: Final = {
+    "over": "the backlog is over its budget: only current states are exported once there is room",
+    "catching-up": "there is room again: the current state of what changed meanwhile is exported",
+    "stopped": "a backlog is over its budget: no source is read until there is room",
+    "recovered": "all is well again",
+}
+
+
+def _tell_overflow(flow_id: str, now: str) -> None:
+    logs.get(flow=flow_id).warning(_OVERFLOW_WORDS[now])
 
 
 def tune_collector() -> None:

@@ -65,6 +65,8 @@ NO_CHANGES: list[dict[str, Any]] = [
     {"paused": True},
     {"pause_mode": "skip"},
     {"ordering": "none"},
+    {"overflow": "stop-sources"},
+    {"disk_budget_bytes": 1 << 20},
     {"segments": {"ups": {"t": MappedSegment(), "s": SEGMENT}}},
     {"paths": ("a.b", "c", "a.b.d")},
     {"paths": ("xdm:a.xdm:b", "['c']")},

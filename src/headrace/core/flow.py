@@ -25,6 +25,9 @@ PLATFORM_NAMESPACE: Final = "ups"
 
 CANONICAL_FORMAT: Final = 1
 
+DISK_BUDGET_BYTES: Final = 4 << 30
+"""What a flow's backlog may take on disk unless the flow says otherwise."""
+
 
 class MappedSegment(msgspec.Struct, frozen=True, kw_only=True):
     """One audience as a flow maps it.
@@ -128,6 +131,9 @@ class CompiledFlow(msgspec.Struct, frozen=True, kw_only=True):
         ordering: profile or none.
         consent: What the profile must say, or None.
         on_delete: nothing, or exit (one last message with every mapped membership exited).
+        overflow: What happens when the backlog reaches its budget: catch-up (export only the current state, once
+            there is room again) or stop-sources (read no more updates).
+        disk_budget_bytes: What the exports that wait may take on disk.
         digest: 16 hexadecimal digits over what affects the output (F1).
         tree: Projection tree of ``paths``.
         plain: Its messages hold all memberships as they are, so that flows can share the rendered part.
@@ -157,6 +163,8 @@ class CompiledFlow(msgspec.Struct, frozen=True, kw_only=True):
     ordering: str = "profile"
     consent: Consent | None = None
     on_delete: str = "nothing"
+    overflow: str = "catch-up"
+    disk_budget_bytes: int = DISK_BUDGET_BYTES
     digest: str = ""
     tree: dict[str, Any] = {}
     plain: bool = False
@@ -176,6 +184,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
         attribute_names: Top-level attributes mapped by any flow.
         segments: Namespace to ids of the audiences mapped by any flow.
         by_id: Flow id to flow.
+        overflowing: Ids of flows whose backlog is over its budget: they make no exports for now. Not part of the
+            version: it is the runtime's, and recorded with each batch.
     """
 
     version: str
@@ -186,6 +196,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     attribute_names: frozenset[str] = frozenset()
     segments: dict[str, frozenset[str]] = {}
     by_id: dict[str, CompiledFlow] = {}
+    overflowing: frozenset[str] = frozenset()
 
     def concerns(self, attributes: dict[str, Any], memberships: Iterable[tuple[str, str]]) -> bool:
         """False when no flow maps anything that an update states (identities apart).

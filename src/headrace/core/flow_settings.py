@@ -11,8 +11,10 @@ from .report import Report, shown
 
 KEYS: Final = (
     *("statusModel", "membershipScope", "triggers", "sameValue", "metadata", "partitionKey", "deliver"),
-    *("pauseMode", "ordering", "consent", "onDelete"),
+    *("pauseMode", "ordering", "consent", "onDelete", "overflow", "diskBudgetBytes"),
 )
+LEAST_BUDGET_BYTES: Final = 1 << 20
+MOST_BUDGET_BYTES: Final = 1 << 50
 _PARTITION_KEYS: Final = "profileId, identity:NAMESPACE, attribute:PATH"
 
 
@@ -35,7 +37,20 @@ def read(report: Report, value: Any, place: str) -> dict[str, Any]:
         "ordering": report.choice(given, "ordering", place, ("profile", "none")),
         "consent": _consent(report, given.get("consent"), f"{place}.consent"),
         "on_delete": report.choice(given, "onDelete", place, ("nothing", "exit")),
+        "overflow": report.choice(given, "overflow", place, ("catch-up", "stop-sources")),
+        "disk_budget_bytes": _disk_budget(report, given, place),
     }
+
+
+def _disk_budget(report: Report, given: Mapping[str, Any], place: str) -> int:
+    value = given.get("diskBudgetBytes", _flow.DISK_BUDGET_BYTES)
+    if not isinstance(value, int) or isinstance(value, bool) or not LEAST_BUDGET_BYTES <= value <= MOST_BUDGET_BYTES:
+        report.mistake(
+            f"{place}.diskBudgetBytes", f"{shown(value)} is not allowed",
+            f"whole number, {LEAST_BUDGET_BYTES} to {MOST_BUDGET_BYTES}",
+        )  # fmt: skip
+        return _flow.DISK_BUDGET_BYTES
+    return value
 
 
 def _partition_key(report: Report, given: Mapping[str, Any], place: str) -> _flow.PartitionKey:

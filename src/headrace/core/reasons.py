@@ -25,6 +25,7 @@ HELD: Final[dict[str, str]] = {
     "same-value": "A mapped attribute was written with the value it had, and the flow ignores that.",
     "consent": "The profile's consent does not allow the export.",
     "paused": "The flow is paused and skips what changes meanwhile.",
+    "catch-up": "The flow's backlog is over its budget; the profile's current state follows when there is room.",
     "repeat": "The update's id was seen before within the window.",
     "refused": "The update itself was refused.",
     "unknown-profile": "The input names a profile that does not exist.",

@@ -40,6 +40,8 @@ from headrace.core.times import from_ms
 from headrace.core.view import View
 
 _EXPORTED: Final = ""
+CATCH_UP: Final = "catch-up"
+"""Why a flow over its budget holds back; kind of the exports that make up for it."""
 
 
 def step(
@@ -191,7 +193,9 @@ def _restate(envelope: Envelope, change: Backfill | Replay, ordinal: int, now_ms
         mapped = active(flow, now_ms) if flow.dated else flow.segments
         if flow.id != change.flow_id:
             held.append("no-relevant-change")
-        elif kind != "replay" and not is_member(after, mapped):
+        elif flow.id in snapshot.overflowing:
+            held.append(CATCH_UP)
+        elif not _wanted(kind, after, flow, mapped):
             held.append("not-a-member")
         elif not consents(flow, after.attributes):
             held.append("consent")
@@ -203,6 +207,14 @@ def _restate(envelope: Envelope, change: Backfill | Replay, ordinal: int, now_ms
     if exports:
         after.version = envelope.version + 1
     return Step(after if exports else envelope, bool(exports), exports, held, {})
+
+
+def _wanted(kind: str, profile: Envelope, flow: CompiledFlow, mapped: message.Mapped) -> bool:
+    """Backfills are about members. A catch-up also tells of one that has left meanwhile, a replay of anybody."""
+    if kind == "replay" or is_member(profile, mapped):
+        return True
+    mark = profile.marks.get(flow.id)
+    return kind == CATCH_UP and mark is not None and (mark.seq > 0 or bool(mark.absorbed))
 
 
 def _with(envelope: Envelope, *, memberships: dict[str, dict[str, Membership]], ordinal: int) -> Envelope:
@@ -223,6 +235,9 @@ def _decide(view: View, snapshot: Snapshot, notes: Notes, *, changed: bool) -> S
         why = cause_of(view, flow, mapped)
         if isinstance(why, str):
             held.append(why)
+            continue
+        if flow.id in snapshot.overflowing:
+            held.append(CATCH_UP)
             continue
         held.append(_EXPORTED)
         export, mark = _export(view, flow, mapped, why, "")

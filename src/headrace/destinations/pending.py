@@ -19,14 +19,18 @@ class Block:
         bits: Bit i is set when export i is settled.
         marked: A partial settlement is stored.
         touched: Settled further since the last store.
+        stored_bytes: Size on disk.
+        loaded_bytes: Size in memory, about.
     """
 
-    __slots__ = ("bits", "bucket", "marked", "ordinals", "touched")
+    __slots__ = ("bits", "bucket", "loaded_bytes", "marked", "ordinals", "stored_bytes", "touched")
 
-    def __init__(self, bucket: int, ordinals: list[int], bits: int = 0) -> None:
+    def __init__(self, bucket: int, ordinals: list[int], bits: int = 0, *, stored_bytes: int = 0) -> None:
         self.bucket, self.ordinals, self.bits = bucket, ordinals, bits
         self.marked = bool(bits)
         self.touched = False
+        self.stored_bytes = stored_bytes
+        self.loaded_bytes = 0
 
     @property
     def left(self) -> int:

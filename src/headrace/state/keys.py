@@ -13,6 +13,7 @@ disk: a key space is never given another shape, only new letters are added.
     L row                                 ledger block, one per settlement commit (the row is its first export's)
     G (J or L) column row                 page: what a run of such blocks holds (state/pages.py)
     D time number                         dead letter
+    V flow \\0 profile id                  stale: the flow held back what changed (runtimes/embedded/overflow.py)
     X due kind ordinal                    timers, by due time
     Q source                              position
     T                                     totals
@@ -35,6 +36,7 @@ JOURNAL: Final = b"J"
 LEDGER: Final = b"L"
 PAGE: Final = b"G"
 DEAD_LETTER: Final = b"D"
+STALE: Final = b"V"
 TIMER: Final = b"X"
 POSITION: Final = b"Q"
 TOTALS: Final = b"T"
@@ -66,6 +68,10 @@ class Keys:
     def update_id(self, digest: bytes) -> bytes:
         """Key of an update id that was seen."""
         return self.prefix + UPDATE_ID + digest
+
+    def stale(self, flow_id: str, profile_id: str) -> bytes:
+        """Key of a flow's stale mark of a profile."""
+        return self.prefix + STALE + flow_id.encode() + b"\0" + profile_id.encode()
 
     def bucket(self, space: bytes, flow_id: str, bucket: int) -> bytes:
         """Prefix of a bucket of the outbox or of its settled marks."""

@@ -43,6 +43,7 @@ class JournalBlock(msgspec.Struct, array_like=True):
         links: Index of an input to the identities (as indexes) that belong to its profile, where not all do.
         bases: Index of an input to the envelopes as they were before it: its profile's, then those it joined.
             Empty where the input made the profile; absent where an earlier input leads here.
+        overflowing: Ids of flows that held back, their backlog being over its budget.
     """
 
     first: int
@@ -58,6 +59,7 @@ class JournalBlock(msgspec.Struct, array_like=True):
     absorbed: dict[int, list[str]] = {}
     links: dict[int, list[int]] = {}
     bases: dict[int, list[bytes]] = {}
+    overflowing: list[str] = []
 
     @property
     def at_ms(self) -> int:

@@ -16,7 +16,7 @@ from headrace.core.envelope import decode, encode
 from headrace.core.flow import Snapshot
 from headrace.core.link import Guards, Link, Row, link, name
 from headrace.core.model import Backfill, Delete, Envelope, Export, Identity, Replay, Step, Tick, Update
-from headrace.core.step import step
+from headrace.core.step import CATCH_UP, step
 from headrace.core.update import parse_update
 from headrace.errors import UpdateRefusedError
 from headrace.sources.base import Batch as SourceBatch
@@ -175,6 +175,7 @@ class _Deciding:
         self._seen: dict[bytes, bool] = {}
         self._new_ids: list[bytes] = []
         self._held: dict[tuple[str, ...], int] = {}
+        self._stale: dict[tuple[str, str], bool] = {}
         self._decisions: dict[tuple[str, ...], int] = {}
         self._decision: list[int] = []
         self._named: list[str] = []
@@ -313,7 +314,12 @@ class _Deciding:
             self._base(envelope, absorbed)
         if len(found.identities) != len(update.identities):
             self._links[len(self._kinds)] = [update.identities.index(i) for i in found.identities]
-        self._journal(records.UPDATE, body, source, profile_id, self._count_step(done))
+        held = self._count_step(done)
+        if self._snapshot.overflowing and CATCH_UP in held:
+            for flow, reason in zip(self._snapshot.flows, held, strict=True):
+                if reason == CATCH_UP:
+                    self._stale[flow.id, profile_id] = True
+        self._journal(records.UPDATE, body, source, profile_id, held)
 
     def _link(self, update: Update) -> Link:
         rows = self._rows.young
@@ -349,7 +355,17 @@ class _Deciding:
                     rows[identity] = row
                     self._index[identity] = row
             self._forget(other.profile_id)
+            self._inherit_stale(envelope.profile_id, other.profile_id)
             self._totals.joined += 1
+
+    def _inherit_stale(self, survivor: str, absorbed: str) -> None:
+        """What a flow has not told of an absorbed profile, it has not told of the survivor."""
+        flows = [flow.id for flow in self._snapshot.flows]
+        marks = self._d.read([self._keys.stale(flow_id, absorbed) for flow_id in flows])
+        for flow_id, mark in zip(flows, marks, strict=True):
+            if self._stale.get((flow_id, absorbed), mark is not None):
+                self._stale[flow_id, survivor] = True
+                self._stale[flow_id, absorbed] = False
 
     def _forget(self, profile_id: str) -> None:
         self._dirty[profile_id] = None
@@ -389,6 +405,8 @@ class _Deciding:
                     self._index[identity] = None
             self._forget(command.profile_id)
         held = self._count_step(done)
+        if isinstance(command, Backfill) and command.kind == CATCH_UP:
+            self._stale[command.flow_id, command.profile_id] = CATCH_UP in held
         self._journal(_KINDS[type(command)], msgspec.msgpack.encode(command), 255, command.profile_id, held)
 
     def _journal(self, kind: int, body: bytes, source: int, profile_id: str, held: tuple[str, ...]) -> None:
@@ -440,6 +458,11 @@ class _Deciding:
                 batch.delete(keys.identity(*identity))
             else:
                 batch.put(keys.identity(*identity), records.encode(row))
+        for (flow_id, profile_id), stale in self._stale.items():
+            if stale:
+                batch.put(keys.stale(flow_id, profile_id), b"")
+            else:
+                batch.delete(keys.stale(flow_id, profile_id))
         if self._new_ids:
             expiry = self._now_ms + self._d._window_ms
             for digest in self._new_ids:
@@ -449,6 +472,6 @@ class _Deciding:
             self._out.journal = records.JournalBlock(
                 self._first, self._now_ms, self._snapshot.version, bytes(self._kinds), self._bodies,
                 bytes(self._sources), names, records.pack_ids(self._named), list(self._decisions), self._decision,
-                self._absorbed, self._links, self._bases,
+                self._absorbed, self._links, self._bases, sorted(self._snapshot.overflowing),
             )  # fmt: skip
         self._out.last = self._ordinal - 1

@@ -18,6 +18,7 @@ import msgspec
 
 from headrace.clock import Clock
 from headrace.core.flow import Snapshot, canonical
+from headrace.core.model import Backfill
 from headrace.destinations.base import Writer
 from headrace.destinations.dispatch import Pending
 from headrace.destinations.rates import StreamControl
@@ -26,6 +27,7 @@ from headrace.runtimes.base import SETTLE_WAIT_S, FlowReport, Report
 from headrace.runtimes.embedded.decide import Command, Decider, Decision
 from headrace.runtimes.embedded.flow import RunningFlow
 from headrace.runtimes.embedded.outbox import Staged
+from headrace.runtimes.embedded.overflow import Overflow, with_overflowing
 from headrace.runtimes.embedded.settle import store_refused, store_settled
 from headrace.sources.base import Batch as SourceBatch
 from headrace.sources.base import Source
@@ -122,6 +124,8 @@ class Engine:
         self._based_s = 0.0
         self.flows: dict[str, RunningFlow] = {}
         self._controls: dict[str, StreamControl] = {}
+        self.overflow = Overflow(state, self._keys, self.submit, self._overflow_changed)
+        self.on_overflow: list[Callable[[str, str], None]] = []
         self._inputs: deque[SourceBatch] = deque()
         self._queued = 0
         self._commands: deque[Command] = deque()
@@ -211,6 +215,7 @@ class Engine:
         """
         self.store_configuration()
         self._open_flows(self._snapshot, self._targets)
+        self._decider.snapshot = with_overflowing(self._snapshot, frozenset(self.overflow.overflowing))
         self._take_over()
         pulls: list[asyncio.Task[None]] = []
         opened: list[Source] = []
@@ -283,6 +288,7 @@ class Engine:
             self.totals.flows.setdefault(compiled.id, records.FlowTotals())
             self.flows[compiled.id] = flow
             flow.open(self._cursor.ordinal - 1)
+            self.overflow.open(flow, self._cursor.ordinal)
             if flow.task is not None:
                 flow.task.add_done_callback(self._watch)
 
@@ -297,7 +303,7 @@ class Engine:
         most = self.options.batch_updates
         try:
             while not self._stopping:
-                while self._queued >= most and not self._stopping:
+                while (self._queued >= most or self.overflow.sources_held) and not self._stopping:
                     self._space.clear()
                     await self._space.wait()
                 batch = await source.read(most)
@@ -347,7 +353,7 @@ class Engine:
             raise self._failure
 
     def _done(self) -> bool:
-        return all(flow.idle or flow.stuck for flow in self.flows.values())
+        return not self.overflow.catching_up and all(flow.idle or flow.stuck for flow in self.flows.values())
 
     def _take(self) -> list[SourceBatch]:
         taken: list[SourceBatch] = []
@@ -386,9 +392,23 @@ class Engine:
                 flow.outbox.committed(blocks, decision.last)
             for source, refused in zip(batches, decision.refused, strict=True):
                 source.acknowledge(refused)
+        for command in commands:
+            if isinstance(command, Backfill):
+                self.overflow.done(command)
+        self._look_at_budgets()
         for told in self.on_commit:
             told()
         self._sweep(now_ms)
+
+    def _look_at_budgets(self) -> None:
+        if self.overflow.look(self.flows, self._cursor.ordinal):
+            self._decider.snapshot = with_overflowing(self._snapshot, frozenset(self.overflow.overflowing))
+        if not self.overflow.sources_held:
+            self._space.set()
+
+    def _overflow_changed(self, flow_id: str, now: str) -> None:
+        for told in self.on_overflow:
+            told(flow_id, now)
 
     def _stage_inputs(
         self, batches: Sequence[SourceBatch], commands: Sequence[Command], now_ms: int, write: Batch
@@ -460,10 +480,12 @@ class Engine:
                 await self._round()
             for flow in changed:
                 del self.flows[flow.compiled.id]
-        self._snapshot = self._decider.snapshot = snapshot
+                self.overflow.close(flow.compiled.id)
+        self._snapshot = snapshot
         self._targets = targets
         self.store_configuration()
         self._open_flows(snapshot, targets)
+        self._decider.snapshot = with_overflowing(snapshot, frozenset(self.overflow.overflowing))
         if not done.done():
             done.set_result(None)
 

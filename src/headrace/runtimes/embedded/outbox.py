@@ -8,7 +8,9 @@ Holds always (tests/runtimes/test_outbox.py checks each by its number):
     O1  An export is handed to the dispatcher once per life of the process, in ordinal order within its bucket.
     O2  Nothing is handed over before it is durable.
     O3  The head of a bucket is never after its first unsettled export, so reading starts behind what was settled.
-    O4  Loaded bytes stay under the budget, but for one block a bucket.
+    O4  Loaded bytes stay under the budget, but for one block a bucket; each bucket has an equal share of it, so
+        that one whose shard is throttled cannot fill it.
+    O5  ``stored_bytes`` is the size of all blocks that are not settled whole, after a restart too.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ Staged = tuple[int, Block, list[Export]]
 
 
 class _Bucket:
-    __slots__ = ("blocks", "cursor", "head", "number")
+    __slots__ = ("blocks", "cursor", "head", "loaded_bytes", "number")
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -43,6 +45,7 @@ class _Bucket:
         self.cursor: int | None = None
         """Ordinal from which blocks are still on disk only; None when all are loaded."""
         self.head = 0
+        self.loaded_bytes = 0
 
 
 class Outbox:
@@ -58,7 +61,8 @@ class Outbox:
     def __init__(self, state: State, keys: Keys, flow_id: str, *, budget_bytes: int) -> None:
         self._state = state
         self._flow_id = flow_id
-        self._budget = budget_bytes
+        self._share = budget_bytes // BUCKETS
+        self.stored_bytes = 0
         self._buckets = [_Bucket(n) for n in range(BUCKETS)]
         self._outbox = [keys.bucket(OUTBOX, flow_id, n) for n in range(BUCKETS)]
         self._marks = [keys.bucket(SETTLED, flow_id, n) for n in range(BUCKETS)]
@@ -66,7 +70,6 @@ class Outbox:
         self._touched: dict[tuple[int, int], Block] = {}
         self._durable = 0
         self._behind = 0
-        self._turn = 0
         self.dispatcher: Dispatcher | None = None
 
     # -- writing ----------------------------------------------------------------------------------
@@ -87,9 +90,15 @@ class Outbox:
         staged = []
         for bucket, run in runs.items():
             first = run[0].ordinal
-            batch.put(self._outbox[bucket] + first.to_bytes(8, "big"), _encode(run))
-            staged.append((bucket, Block(bucket, [e.ordinal for e in run]), run))
+            encoded = _encode(run)
+            batch.put(self._outbox[bucket] + first.to_bytes(8, "big"), encoded)
+            self.stored_bytes += len(encoded)
+            staged.append((bucket, Block(bucket, [e.ordinal for e in run], stored_bytes=len(encoded)), run))
+        self._put_heads(batch)
         return staged
+
+    def _put_heads(self, batch: Batch) -> None:
+        batch.put(self._heads_key, _encode([*(b.head for b in self._buckets), self.stored_bytes]))
 
     def committed(self, staged: Sequence[Staged], durable: int) -> None:
         """Hand what is durable to the dispatcher, as far as memory allows; the rest stays on disk.
@@ -100,15 +109,10 @@ class Outbox:
         """
         self._durable = durable
         ready: list[Pending] = []
-        room = self._room()
         for number, block, run in staged:
             bucket = self._buckets[number]
-            if bucket.cursor is None and (room > 0 or not bucket.blocks):
-                bucket.blocks.append(block)
-                for index, export in enumerate(run):
-                    p = pending(export, block, index)
-                    room -= p.size + _OVERHEAD_BYTES
-                    ready.append(p)
+            if bucket.cursor is None and (bucket.loaded_bytes < self._share or not bucket.blocks):
+                ready += self._loaded(bucket, block, [pending(e, block, i) for i, e in enumerate(run)])
             elif bucket.cursor is None:
                 bucket.cursor = block.ordinals[0]
                 self._behind += 1
@@ -122,7 +126,8 @@ class Outbox:
         """Start with what a former process left: every bucket is read from its head."""
         self._durable = durable
         stored = self._state.get_many([self._heads_key])[0]
-        heads = msgspec.msgpack.decode(stored, type=list[int]) if stored else [0] * BUCKETS
+        heads = msgspec.msgpack.decode(stored, type=list[int]) if stored else [0] * (BUCKETS + 1)
+        self.stored_bytes = heads[BUCKETS]
         for bucket in self._buckets:
             bucket.head = heads[bucket.number]
             bucket.cursor = bucket.head
@@ -133,29 +138,26 @@ class Outbox:
         """Load blocks from disk, bucket by bucket in turn, while memory allows."""
         if not self._behind:
             return
-        room = self._room()
-        # Reading in gulps: a block now and then would pay for a walk over the buckets each time.
-        if room < self._budget // 4 and all(b.cursor is None or b.blocks for b in self._buckets):
-            return
         ready: list[Pending] = []
-        progress = True
-        while progress and self._behind:
-            progress = False
-            for _ in range(BUCKETS):
-                self._turn = (self._turn + 1) % BUCKETS
-                bucket = self._buckets[self._turn]
-                if bucket.cursor is None or (room <= 0 and bucket.blocks):
-                    continue
-                loaded = self._load(bucket)
-                if loaded:
-                    progress = True
-                    room -= sum(p.size + _OVERHEAD_BYTES for p in loaded)
-                    ready += loaded
+        for bucket in self._buckets:
+            # Reading in gulps: a block now and then would pay for a walk over the buckets each time.
+            if bucket.cursor is None or (bucket.loaded_bytes >= self._share // 2 and bucket.blocks):
+                continue
+            while loaded := self._load(bucket):
+                ready += loaded
+                if bucket.loaded_bytes >= self._share:
+                    break
         if ready:
             assert self.dispatcher is not None
             self.dispatcher.add(ready)
         if self.dispatcher is not None:
             self.dispatcher.recheck()
+
+    def _loaded(self, bucket: _Bucket, block: Block, exports: list[Pending]) -> list[Pending]:
+        block.loaded_bytes = sum([p.size for p in exports]) + len(exports) * _OVERHEAD_BYTES
+        bucket.loaded_bytes += block.loaded_bytes
+        bucket.blocks.append(block)
+        return exports
 
     def _load(self, bucket: _Bucket) -> list[Pending]:
         """The next block of a bucket, or nothing at its end (then the cursor is None)."""
@@ -168,19 +170,14 @@ class Outbox:
             bucket.cursor = exports[-1].ordinal + 1
             mark = self._state.get_many([self._marks[bucket.number] + key[-8:]])[0]
             bits = int.from_bytes(mark, "little") if mark else 0
-            block = Block(bucket.number, [e.ordinal for e in exports], bits)
+            block = Block(bucket.number, [e.ordinal for e in exports], bits, stored_bytes=len(value))
             if not block.left:
                 continue
-            bucket.blocks.append(block)
-            return [pending(e, block, i) for i, e in enumerate(exports) if not bits >> i & 1]
+            waiting = [pending(e, block, i) for i, e in enumerate(exports) if not bits >> i & 1]
+            return self._loaded(bucket, block, waiting)
         bucket.cursor = None
         self._behind -= 1
         return []
-
-    def _room(self) -> int:
-        if self.dispatcher is None:
-            return self._budget
-        return self._budget - self.dispatcher.bytes - self.dispatcher.records * _OVERHEAD_BYTES
 
     # -- settling ---------------------------------------------------------------------------------
 
@@ -229,13 +226,15 @@ class Outbox:
                 )
                 continue
             batch.delete(self._outbox[number] + ordinal)
+            self.stored_bytes -= block.stored_bytes
+            self._buckets[number].loaded_bytes -= block.loaded_bytes
             if block.marked:
                 batch.delete(self._marks[number] + ordinal)
             whole.append((number, first, block.ordinals[-1]))
         self._touched.clear()
         for number in {number for number, _, _ in whole}:
             self._advance(self._buckets[number])
-        batch.put(self._heads_key, _encode([b.head for b in self._buckets]))
+        self._put_heads(batch)
         # A bucket that is empty now may read on, however full memory is; no settlement might follow that says so.
         self.refill()
         return whole

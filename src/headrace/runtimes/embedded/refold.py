@@ -8,6 +8,7 @@ from headrace.core.envelope import decode
 from headrace.core.flow import Snapshot, compile_canonical
 from headrace.core.model import Backfill, Delete, Replay, Tick
 from headrace.runtimes.embedded.decide import Command, Decider
+from headrace.runtimes.embedded.overflow import with_overflowing
 from headrace.sources.base import Batch as SourceBatch
 from headrace.state import reading, records
 from headrace.state.base import State
@@ -64,7 +65,7 @@ def refold(state: State, keys: Keys, installation_key: bytes) -> Comparison:
             snapshot = snapshots[block.config] = _snapshot(state, keys, block.config)
         if decider is None:
             decider = Decider(memory, keys, snapshot, installation_key, dedup_window_ms=0, cached=1 << 30)
-        decider.snapshot = snapshot
+        decider.snapshot = with_overflowing(snapshot, frozenset(block.overflowing))
         batch = memory.batch()
         made = decider.decide(
             [_updates(block)], _commands(block), block.first, block.now_ms, records.Totals(), batch,
