@@ -73,7 +73,7 @@ def people() -> Profiles:
     profiles.apply(
         update(
             "ECID:1",
-            into={"hot": ("realized", "2025-12-01T10:00:00.250+01:00"), "aam/x": ("existing", "2025-11-01T00:00:00Z")},
+            into={"hot": ("realized", "2025-12-01T10:00:00.25+01:00"), "aam/x": ("existing", "2025-11-01T00:00:00Z")},
             person={"name": {"firstName": "Chloé", "lastName": 'O"Neil'}}, loyalty={"points": 18446744073709551615},
         ),
         update(

@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.core.merge import Moved, add_identities, fold_attributes, fold_memberships, merged, newer_fields
-from headrace.core.model import FORMAT, Envelope, FlowMark, Identity, Membership, MembershipChange
+from headrace.core.flow import Consent
+from headrace.core.merge import Moved, add_identities, fold_attributes, fold_memberships, join, merged, newer_fields
+from headrace.core.model import FORMAT, Delete, Envelope, FlowMark, Identity, Membership, MembershipChange
+from headrace.core.step import bucket_of
 from headrace.core.times import from_ms
 
 from .driving import NOW_MS, T1, T2, Profiles, flow, snapshot, update
@@ -253,8 +255,8 @@ def test_of_three_profiles_the_newest_lies_on_top() -> None:
 def test_memberships_of_joined_profiles(one: Any, other: Any, expected: bool) -> None:
     """The later time wins; of equal times the later arrival, wherever the profiles were joined."""
     first, second = update("A:1", into={"vip": one}), update("B:1", into={"vip": other})
-    join = update("A:1", "B:1")
-    for order in ((first, second, join), (join, first, second)):
+    both = update("A:1", "B:1")
+    for order in ((first, second, both), (both, first, second)):
         assert joined(*order).memberships["ups"]["vip"].member is expected
 
 
@@ -317,10 +319,42 @@ def test_joined_marks_name_what_must_be_settled_first() -> None:
     assert profiles.of("a:1").marks["f"].after == []
 
 
+def silent() -> Profiles:
+    """Profile B, never exported, has absorbed C, which was, without an export; then A absorbs B, likewise."""
+    loud: dict[str, Any] = {"consent": Consent(("c",), ("y",)), "on_delete": "exit"}
+    quiet: dict[str, Any] = {"trigger_segment": False, "trigger_identity": False, "trigger_attribute": False}
+    profiles = Profiles(snapshot(flow("vip", **loud)))
+    profiles.apply(update("A:1"), update("B:1"), update("C:1", into={"vip": "realized"}, c="y"))
+    profiles.config = snapshot(flow("vip", **loud, **quiet))
+    assert profiles.held(update("B:1", "C:1")) == ["trigger-off"]
+    assert profiles.held(update("A:1", "B:1")) == ["trigger-off"]
+    profiles.config = snapshot(flow("vip", **loud))
+    return profiles
+
+
+@pytest.mark.parametrize("how", ["changed", "withdrawn", "deleted"])
+def test_what_was_absorbed_in_silence_is_not_forgotten(how: str) -> None:
+    """Through a chain of merges without exports, the first export waits for the last of all and names them."""
+    profiles = silent()
+    a, b, c = profiles.born
+    first = profiles.exports["f"][0]
+    assert first.profile_id == c
+    what: Any = {"changed": update("A:1", "D:1"), "withdrawn": update("A:1", c="n"), "deleted": Delete(a)}[how]
+    assert profiles.held(what) == [""]
+    export = profiles.exports["f"][-1]
+    assert (export.seq, export.after, export.cause.absorbed) == (1, [(bucket_of(c), 3)], [b, c])
+    assert export.cause.left == ([] if how == "changed" else ["ups/vip"])
+
+
+def test_of_equal_timestamps_the_older_profile_lies_on_top() -> None:
+    """With mergeBy timestamp two profiles may have a field of the very same time."""
+    profiles = Profiles(snapshot(merge_by="timestamp"))
+    profiles.apply(update("A:1", x={"p": 1, "q": 1}), update("B:1", x={"p": 2, "r": 2}), update("A:1", "B:1"))
+    assert profiles.of("a:1").attributes == {"x": {"p": 1, "q": 1, "r": 2}}
+
+
 def test_joining_shares_and_changes_nothing() -> None:
     """The envelopes that are joined stay as they were."""
-    from headrace.core.merge import join
-
     one = Envelope(FORMAT, "a", 1, 1, {"a": ["1"]}, {"x": {"p": 1}}, {"x": 1}, {"ups": {"vip": HAD}}, {}, 1)
     other = Envelope(
         FORMAT, "b", 2, 1, {"b": ["1"]}, {"x": {"q": 1}}, {"x": 2}, {"ups": {"vip": HAD, "z": HAD}},

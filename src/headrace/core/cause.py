@@ -83,8 +83,7 @@ def _without_consent(view: View, flow: CompiledFlow, mapped: message.Mapped, *, 
     told = [
         side
         for side in view.sides
-        if (mark := side.marks.get(flow.id)) is not None
-        and mark.seq
+        if flow.id in side.marks
         and consents(flow, side.attributes)
         and is_member(side, mapped)
     ]

@@ -165,8 +165,7 @@ def _delete(envelope: Envelope, ordinal: int, now_ms: int, snapshot: Snapshot) -
     exports: list[tuple[int, int, Export]] = []
     held: list[str] = []
     for index, flow in enumerate(snapshot.flows):
-        mark = envelope.marks.get(flow.id)
-        if flow.on_delete != "exit" or mark is None or not mark.seq:
+        if flow.on_delete != "exit" or flow.id not in envelope.marks:
             held.append("no-relevant-change")
             continue
         if not consents(flow, envelope.attributes):
