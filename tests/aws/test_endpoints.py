@@ -6,6 +6,7 @@ import re
 
 import boto3
 import pytest
+from botocore.config import Config
 
 from headrace.aws import ENDPOINT_PATTERN, EndpointError, endpoint_for, regions
 
@@ -19,6 +20,32 @@ def test_a_region_has_the_endpoint_that_boto3_uses(region: str) -> None:
     assert found.host == client.meta.endpoint_url.removeprefix("https://")
     assert found.partition == client.meta.partition
     assert not found.custom
+
+
+@pytest.mark.parametrize("region", ["us-east-1", "eu-west-1", "us-gov-west-1", "ca-central-1", "cn-north-1"])
+@pytest.mark.parametrize(("fips", "dual_stack"), [(True, False), (False, True), (True, True)])
+def test_fips_and_dual_stack_endpoints_are_those_of_boto3(region: str, fips: bool, dual_stack: bool) -> None:
+    """Of any partition."""
+    config = Config(use_fips_endpoint=fips, use_dualstack_endpoint=dual_stack)
+    theirs = boto3.client(
+        "kinesis", region_name=region, aws_access_key_id="a", aws_secret_access_key="b", config=config
+    ).meta.endpoint_url
+    found = endpoint_for("kinesis", region, fips=fips, dual_stack=dual_stack)
+    assert found.url == theirs + "/"
+    assert not found.custom
+
+
+def test_a_variant_that_a_region_has_not_is_refused() -> None:
+    """It is never another endpoint instead."""
+    for region in ("us-iso-east-1", "eu-isoe-west-1"):
+        with pytest.raises(EndpointError, match=f"'{region}' has no FIPS and dual-stack endpoint"):
+            endpoint_for("kinesis", region, fips=True, dual_stack=True)
+
+
+def test_a_variant_of_a_custom_endpoint_is_refused() -> None:
+    """It is AWS's own or it is not."""
+    with pytest.raises(EndpointError, match="leave out the endpoint URL"):
+        endpoint_for("kinesis", "eu-west-1", "https://e", fips=True)
 
 
 def test_what_is_no_region_is_refused_with_a_near_one() -> None:

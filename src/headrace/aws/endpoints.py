@@ -63,8 +63,10 @@ def endpoint_for(
             service, region, use_fips_endpoint=fips, use_dualstack_endpoint=dual_stack
         )
     except _no_variant():
+        found = None
+    if found is None and (fips or dual_stack) and region in regions(service):
         wanted = " and ".join(["FIPS"] * fips + ["dual-stack"] * dual_stack)
-        raise EndpointError(problem=f"{region!r} has no {wanted} endpoint") from None
+        raise EndpointError(problem=f"{region!r} has no {wanted} endpoint")
     if endpoint_url:
         return _custom(endpoint_url, "aws" if found is None else found["partition"])
     if found is None:

@@ -61,7 +61,19 @@ def test_a1_a_wrong_count_settles_nothing() -> None:
 
 
 @settings(deadline=None)
-@given(st.binary(max_size=60) | st.sampled_from([b"{}", b'{"Records":3}', b'{"Records":[1]}', b"[" * 100_000]))
+@given(
+    st.binary(max_size=60)
+    | st.sampled_from(
+        [
+            b'{"FailedRecordCount":0,"Records":[{"ShardId":"\xff"}]}',
+            b'{"Records":["\xff"]}',
+            b"{}",
+            b'{"Records":3}',
+            b'{"Records":[1]}',
+            b"[" * 100_000,
+        ]
+    )
+)
 def test_a1_what_cannot_be_read_settles_nothing(body: bytes) -> None:
     """Any bytes: the fate is unknown, and nothing is raised."""
     assert [o.verdict for o in outcomes(body, records(2))] == [Verdict.UNKNOWN] * 2
@@ -92,3 +104,4 @@ def test_a_refusal_is_read_from_json_xml_and_header() -> None:
     assert refusal(b"<html>nothing here</html>", "") == ("", "")
     assert refusal(b'{"__type":3,"message":["x"]}', "Z") == ("Z", "")
     assert refusal(b"[" * 100_000, "Z") == ("Z", "")
+    assert refusal(b'{"__type":"\xff"}', "Z") == ("Z", "")

@@ -6,14 +6,18 @@ import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
+import cbor2
+import msgspec
 import pytest
+import structlog
 
+from headrace import logs
 from headrace.aws import Credentials, CredentialsError, Route, StaticCredentials, endpoint_for
 from headrace.clock import Manual
 from headrace.destinations.base import Limits, Outcome, Record, Verdict
 from headrace.destinations.kinesis.connection import Connection
 from headrace.destinations.kinesis.writer import KinesisWriter
-from tests.destinations.contract import records
+from tests.destinations.contract import Rec, records
 from tests.destinations.kinesis.raw_server import (
     HANG,
     HANG_UP,
@@ -369,3 +373,125 @@ def test_cancelling_a_write_closes_its_connection() -> None:
             return [later.verdict, server.connections]
 
     assert run(go()) == [Verdict.DELIVERED, 2]
+
+
+# -- encodings and limits --------------------------------------------------------------------------
+
+CBOR = "application/x-amz-cbor-1.1"
+JSON = "application/x-amz-json-1.1"
+
+
+def in_cbor(count: int) -> bytes:
+    """An answer in CBOR that accepts *count* records."""
+    entries = [{"SequenceNumber": "4" * 56, "ShardId": "shardId-000000000000"}] * count
+    return answer(200, cbor2.dumps({"FailedRecordCount": 0, "Records": entries}))
+
+
+@pytest.mark.parametrize(
+    ("reply", "verdict"),
+    [
+        (refused("SerializationException"), Verdict.RETRY),
+        (refused("UnknownOperationException", status=404), Verdict.RETRY),
+        (answer(400, cbor2.dumps({"__type": "SerializationException", "message": "m"})), Verdict.RETRY),
+        (answer(415, b"Unsupported Media Type"), Verdict.RETRY),
+        (answer(500, b"<html>Internal Server Error</html>"), Verdict.UNKNOWN),
+    ],
+)
+def test_an_endpoint_without_cbor_is_spoken_to_in_json(
+    reply: bytes, verdict: Verdict, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Once for all: requests under way are to be tried again, the next ones are in JSON, one line says so."""
+
+    async def go() -> tuple[list[Sequence[Outcome]], list[str]]:
+        async with RawServer(
+            lambda got: reply if got.headers["content-type"] == CBOR else accepted(len(got.json["Records"]))
+        ) as server:
+            writer = writer_to(server.url, encoding="cbor")
+            found = list(await asyncio.gather(*(writer.write(records(2)) for _ in range(5))))
+            found.append(await writer.write(records(2)))
+            await writer.close()
+            return found, [got.headers["content-type"] for got in server.got]
+
+    logs.configure("info", "json")
+    try:
+        found, types = run(go())
+    finally:
+        structlog.reset_defaults()
+    assert [[o.verdict for o in each] for each in found] == [[verdict] * 2] * 5 + [[Verdict.DELIVERED] * 2]
+    assert types == [CBOR] * 5 + [JSON]
+    lines = capsys.readouterr().err.splitlines()
+    assert [msgspec.json.decode(line)["event"] for line in lines] == ["the endpoint does not take CBOR, JSON is used"]
+
+
+def test_an_endpoint_that_took_cbor_once_is_not_doubted() -> None:
+    """What it refuses later is refused for its content, and a failure is a failure."""
+    replies = [in_cbor(2), refused("SerializationException"), answer(500, b"<html>no</html>"), in_cbor(2)]
+
+    async def go() -> tuple[list[Sequence[Outcome]], set[str]]:
+        async with RawServer(lambda _: replies.pop(0)) as server:
+            writer = writer_to(server.url, encoding="cbor")
+            found = [await writer.write(records(2)) for _ in range(4)]
+            await writer.close()
+            return found, {got.headers["content-type"] for got in server.got}
+
+    found, types = run(go())
+    assert [o.verdict for (o, _) in found] == [Verdict.DELIVERED, Verdict.SPLIT, Verdict.UNKNOWN, Verdict.DELIVERED]
+    assert types == {CBOR}
+
+
+def test_other_refusals_do_not_change_the_encoding() -> None:
+    """Throttles, denials and an overloaded gateway say nothing of CBOR."""
+    codes = ["ThrottlingException", "AccessDeniedException", "ValidationException"]
+    replies = [*map(refused, codes), answer(503, b"<html>busy</html>"), refused("InternalFailure", status=500)]
+
+    async def go() -> set[str]:
+        async with RawServer(lambda _: replies.pop(0)) as server:
+            writer = writer_to(server.url, encoding="cbor")
+            for _ in range(5):
+                await writer.write(records(2))
+            await writer.close()
+            return {got.headers["content-type"] for got in server.got}
+
+    assert run(go()) == {CBOR}
+
+
+def test_limits_up_to_ten_mebibytes_obey_the_encoded_body() -> None:
+    """In JSON the body is the smaller limit, in CBOR hardly; when CBOR is given up, limits follow."""
+    most = Limits(request_bytes=10 * 2**20, record_bytes=10 * 2**20)
+    url = "https://kinesis.example"
+    in_json = writer_to(url, limits=most)
+    assert 7.4e6 < in_json.limits.request_bytes < 7.9e6
+    assert in_json.limits.record_bytes == 10 * 2**20
+    assert writer_to(url).limits == Limits()
+
+    async def go() -> tuple[int, int]:
+        async with RawServer(lambda _: answer(415, b"")) as server:
+            writer = writer_to(server.url, limits=most, encoding="cbor")
+            before = writer.limits.request_bytes
+            await writer.write(records(1))
+            await writer.close()
+            return before, writer.limits.request_bytes
+
+    before, after = run(go())
+    assert 10.4e6 < before < 10 * 2**20
+    assert after == in_json.limits.request_bytes
+
+
+def test_a_body_that_grows_over_the_bound_is_split_and_not_sent() -> None:
+    """Keys full of characters that JSON escapes, six bytes for each; one record alone goes as it is."""
+    limits = Limits(request_bytes=10 * 2**20, record_bytes=10 * 2**20)
+    sent = [Rec("\x01" * 256, b"x" * 15_200) for _ in range(500)]
+
+    async def go() -> tuple[Sequence[Outcome], Sequence[Outcome], list[int]]:
+        async with RawServer(lambda _: accepted(1)) as server:
+            writer = writer_to(server.url, limits=limits)
+            assert sum(len(r.data) + len(r.key) for r in sent) <= writer.limits.request_bytes
+            many = await writer.write(sent)
+            one = await writer.write([Rec("k", b"x" * (10 * 2**20 - 1))])
+            await writer.close()
+            return many, one, [len(got.body) for got in server.got]
+
+    many, one, bodies = run(go())
+    assert {(o.verdict, o.code) for o in many} == {(Verdict.SPLIT, "request-too-large")}
+    assert one[0].verdict == Verdict.DELIVERED
+    assert [size > 13e6 for size in bodies] == [True]

@@ -81,6 +81,8 @@ _some_packed: Final = msgspec.msgpack.Decoder(list[_Entry]).decode
 _refusal: Final = msgspec.json.Decoder(_Refusal).decode
 
 
+_UNREADABLE: Final = (msgspec.MsgspecError, ValueError, RecursionError)
+"""What decoding raises; a text that is no UTF-8 raises a ValueError of its own."""
 _CODE: Final = re.compile(rb"<Code>([A-Za-z.]{1,80})</Code>")
 _MESSAGE: Final = re.compile(rb"<Message>([^<]{0,2000})</Message>")
 """A gateway in front of the service may answer in the XML of other services, as moto does for its keys."""
@@ -99,7 +101,7 @@ def outcomes(body: bytes, records: Sequence[Record]) -> Sequence[Outcome]:
         if packed is not None:
             try:
                 return _all_packed(packed)
-            except msgspec.MsgspecError:
+            except _UNREADABLE:
                 found = _unpacked(packed)
         if found is None:
             found = _from_cbor(body)
@@ -107,7 +109,7 @@ def outcomes(body: bytes, records: Sequence[Record]) -> Sequence[Outcome]:
     if b'"FailedRecordCount":0' in body or b'"FailedRecordCount": 0' in body:
         try:
             found = _all_written(body).records
-        except msgspec.MsgspecError:
+        except _UNREADABLE:
             pass
         else:
             if len(found) == len(records):
@@ -136,25 +138,25 @@ def _judged(found: Sequence[Outcome] | None, records: Sequence[Record]) -> Seque
 def _decoded(body: bytes) -> Sequence[Outcome] | None:
     try:
         return _some_written(body).records
-    except msgspec.MsgspecError:
+    except _UNREADABLE:
         pass
     try:
         return _without_nulls(_nulls_written(body).records)
-    except msgspec.MsgspecError:
+    except _UNREADABLE:
         return None
 
 
 def _unpacked(packed: bytes) -> Sequence[Outcome] | None:
     try:
         return _some_packed(packed)
-    except msgspec.MsgspecError:
+    except _UNREADABLE:
         return None
 
 
 def _from_cbor(body: bytes) -> Sequence[Outcome] | None:
     try:
         return _without_nulls(msgspec.convert(cbor.decode(body), _NullsWritten).records)
-    except (ValueError, RecursionError):  # msgspec's is a ValueError
+    except _UNREADABLE:
         return None
 
 
@@ -175,7 +177,7 @@ def refusal(body: bytes, error_type: str) -> tuple[str, str]:
     """
     try:
         said = msgspec.convert(cbor.decode(body), _Refusal) if cbor.is_cbor(body) else _refusal(body)
-    except (ValueError, msgspec.MsgspecError, RecursionError):
+    except _UNREADABLE:
         found, words = _CODE.search(body), _MESSAGE.search(body)
         return (
             found.group(1).decode() if found else short_code(error_type),

@@ -54,7 +54,7 @@ _WAY: Final = (
         "Proxy for requests over TLS; none for no proxy. Without it HTTPS_PROXY and NO_PROXY count.",
         pattern=PROXY_PATTERN,
     ),
-    Parameter("proxyUser", "Proxy user", "User for the proxy of the proxy URL.", pattern=r"[!-~]{1,256}"),
+    Parameter("proxyUser", "Proxy user", "User for the proxy of the proxy URL.", pattern=r"[!-9;-~]{1,256}"),
     Parameter("proxyPassword", "Proxy password", "The proxy user's password.", secret=True),
     Parameter(
         "caFile", "File of authorities",

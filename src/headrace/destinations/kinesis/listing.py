@@ -131,7 +131,7 @@ async def _page(call: Call, request: dict[str, object]) -> tuple[_Page, str] | A
         return answer
     try:
         return msgspec.json.decode(answer.body, type=_Page), answer.request_id
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         return Unanswered(
             sent=True,
             code="answer-unreadable",

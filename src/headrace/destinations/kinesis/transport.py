@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 import msgspec
+import pybase64
 from yarl import URL
 
 from headrace.aws import CredentialsError, RouteError, Signer
@@ -222,8 +223,11 @@ def _proxy(route: Route) -> dict[str, Any]:
     """What aiohttp is told of the way, for each request."""
     if not route.proxy:
         return {}
-    auth = aiohttp.BasicAuth(route.user, route.password, "utf-8") if route.user else None
-    return {"proxy": URL(route.proxy), "proxy_auth": auth}
+    found: dict[str, Any] = {"proxy": URL(route.proxy)}
+    if route.user:
+        both = pybase64.b64encode(f"{route.user}:{route.password}".encode()).decode()
+        found["proxy_headers"] = {"Proxy-Authorization": f"Basic {both}"}
+    return found
 
 
 def _wait_s(amazon_ms: str, standard_s: str) -> float:
