@@ -121,7 +121,8 @@ class Engine:
         self._cursor = records.decode_cursor(stored_cursor) if stored_cursor else records.Cursor()
         self._journal = Roll(state, self._keys, JOURNAL, kept=self.options.journal_ms > 0)
         self._ledger = Roll(state, self._keys, LEDGER, kept=self.options.ledger_ms > 0)
-        self._based_s = 0.0
+        self._decider.base_from = self._cursor.ordinal
+        self._based_s = clock.monotonic_s()
         self.flows: dict[str, RunningFlow] = {}
         self._controls: dict[str, StreamControl] = {}
         self.overflow = Overflow(state, self._keys, self.submit, self._overflow_changed)
