@@ -159,7 +159,7 @@ class Cause(msgspec.Struct, array_like=True, gc=False):
 
     Attributes:
         kind: live, backfill, re-send, replay or delete.
-        triggers: Of segment, identity, attribute: those that fired.
+        triggers: Of segment, identity, attribute: those that fired; or consent alone, where it was withdrawn.
         paths: Mapped attribute paths that the update wrote.
         joined: Mapped audiences entered, as ``namespace/id``.
         left: Mapped audiences left, as ``namespace/id``.
