@@ -34,14 +34,18 @@ from headrace.settings import Settings
 from headrace.sources.base import Source
 from headrace.sources.http import HttpCollection
 from headrace.state import reading
+from headrace.state.backup import Tail, back_up, restore
 from headrace.state.keys import Keys
 from headrace.state.rocksdb import RocksState
 
 __all__ = [
     "Engine", "Serving", "answering", "answers", "build_engine", "check_flows", "installation_key",
-    "load_configuration", "open_state", "quantile_ms", "read_folder", "running", "specs", "tune_collector",
-    "watch_configuration",
+    "load_configuration", "open_state", "quantile_ms", "read_folder", "restore_folder", "running", "specs",
+    "tune_collector", "watch_configuration",
 ]  # fmt: skip
+
+SLOW_ANSWERS: Final = frozenset({"backup", "replay", "journal", "dead-letters"})
+"""Requests that read much and change nothing."""
 
 _KEY_BYTES: Final = 32
 _MIB: Final = 1 << 20
@@ -310,7 +314,11 @@ def answers(state: RocksState, settings: Settings, engine: Engine | None) -> dic
     def replay(_: Mapping[str, Any]) -> Any:
         return refold(state, keys, installation_key(settings))
 
+    def backup(wanted: Mapping[str, Any]) -> Any:
+        return back_up(state, installation_key(settings), Path(str(wanted["file"])), System().now_ms())
+
     return {
+        "backup": backup,
         "status": totals,
         "dead-letters": dead_letters,
         "dead-letter": dead_letter,
@@ -322,12 +330,17 @@ def answers(state: RocksState, settings: Settings, engine: Engine | None) -> dic
 @contextlib.asynccontextmanager
 async def answering(state: RocksState, settings: Settings, engine: Engine) -> AsyncIterator[None]:
     """Answer other processes' questions about the data folder, on the socket in it."""
-    listener = Listener(settings.data_dir, answers(state, settings, engine))
+    listener = Listener(settings.data_dir, answers(state, settings, engine), SLOW_ANSWERS)
     await listener.open()
     try:
         yield
     finally:
         await listener.close()
+
+
+def restore_folder(settings: Settings, source: Path) -> Tail:
+    """Make the data folder of a backup; it must be empty."""
+    return restore(source, settings.data_dir)
 
 
 def read_folder(settings: Settings, request: str, **arguments: Any) -> Any:

@@ -334,6 +334,31 @@ def journal_replay(data_dir: DataDir = None, as_json: AsJson = False) -> None:
 
 
 @app.command()
+def backup(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The backup to make; it must not exist.")],
+    data_dir: DataDir = None,
+) -> None:
+    """Back the data folder up into one file, while it is in use or not. It is as secret as the folder."""
+    from headrace import bootstrap
+
+    made = bootstrap.read_folder(_settings(data_dir), "backup", file=str(file.resolve()))
+    out.print(f"{made['keys']:,} keys are in {file}; what is committed from now on is not")
+
+
+@app.command()
+def restore(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="From `headrace backup`.")],
+    data_dir: DataDir = None,
+) -> None:
+    """Make an empty data folder of a backup. Exports that were pending in it are sent when Headrace runs on it."""
+    from headrace import bootstrap
+
+    loaded = _settings(data_dir)
+    made = bootstrap.restore_folder(loaded, file)
+    out.print(f"{made.keys:,} keys are in {loaded.data_dir}")
+
+
+@app.command()
 def demo(
     once: Annotated[bool, typer.Option("--once", help="End after the sample (as without a terminal).")] = False,
     profiles: Annotated[int, typer.Option(min=1, max=1_000_000, help="People in the sample.")] = 5000,

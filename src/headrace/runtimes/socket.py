@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,11 +31,13 @@ class Listener:
     Args:
         folder: The data folder.
         answers: Request name to what answers it.
+        slow: Requests that take long and only read the state, which may be done beside the engine.
     """
 
-    def __init__(self, folder: Path, answers: Mapping[str, Answer]) -> None:
+    def __init__(self, folder: Path, answers: Mapping[str, Answer], slow: Collection[str] = ()) -> None:
         self._folder = folder
         self._answers = answers
+        self._slow = slow
         self._server: asyncio.Server | None = None
 
     async def open(self) -> None:
@@ -60,7 +62,7 @@ class Listener:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             line = await asyncio.wait_for(reader.readline(), _TIMEOUT_S)
-            writer.write(msgspec.json.encode(self._answer(line)) + b"\n")
+            writer.write(await self._encoded(line))
             await writer.drain()
         except (TimeoutError, OSError, ValueError):
             pass
@@ -68,6 +70,12 @@ class Listener:
             writer.close()
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
+
+    async def _encoded(self, line: bytes) -> bytes:
+        """The answer, as it is sent; long ones are made in a thread, so that the engine goes on meanwhile."""
+        if any(b'"' + name.encode() + b'"' in line for name in self._slow):
+            return await asyncio.to_thread(lambda: msgspec.json.encode(self._answer(line)) + b"\n")
+        return msgspec.json.encode(self._answer(line)) + b"\n"
 
     def _answer(self, line: bytes) -> dict[str, Any]:
         try:

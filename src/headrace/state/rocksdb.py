@@ -107,6 +107,11 @@ class RocksState:
                 if key != end:
                     yield key, value  # type: ignore[misc]
 
+    def snapshot(self) -> Iterator[tuple[bytes, bytes]]:
+        """Every key and value as of now, in byte order, whatever is committed meanwhile."""
+        with _translated():
+            yield from self._db.snapshot().items()
+
     def batch(self) -> Any:
         """See ``state.base.State``."""
         return WriteBatch(raw_mode=True)
