@@ -156,12 +156,32 @@ class Settings:
         int, _About("Longest wait for a request to fill before it is sent.", "milliseconds", least=0, most=60_000)
     ] = 20
     journal_hours: Annotated[
-        int, _About("How long inputs are kept for `headrace journal`; 0 keeps none.", "hours", least=0, most=8760)
+        int,
+        _About(
+            "How long inputs are kept for `headrace journal` and `headrace explain`; 0 keeps none.",
+            "hours",
+            least=0,
+            most=8760,
+        ),
     ] = 24
     journal_bytes: Annotated[
         int,
         _About(
             "Most that the journal may take on disk; the oldest goes first.",
+            type="bytes",
+            least=0,
+            most=2**50,
+            words="8GiB",
+        ),
+    ] = 8 * 1024**3
+    ledger_hours: Annotated[
+        int,
+        _About("How long settled exports are kept for `headrace ledger`; 0 keeps none.", "hours", least=0, most=8760),
+    ] = 24
+    ledger_bytes: Annotated[
+        int,
+        _About(
+            "Most that the ledger may take on disk; the oldest goes first.",
             type="bytes",
             least=0,
             most=2**50,

@@ -5,8 +5,9 @@ Rows are looked for through the pages beside the blocks (state/pages.py); only b
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Final
+import itertools
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
 import msgspec
 
@@ -201,3 +202,10 @@ def _entry(block: records.LedgerBlock, first: int, i: int) -> Entry:
         code=code,
         attempts=block.attempts[i],
     )
+
+
+def answer(state: State, keys: Keys, wanted: Mapping[str, Any]) -> list[Entry]:
+    """Answer a question of plain values: those of ``Query``, ``limit``, and ``back`` for the newest first."""
+    given = dict(wanted)
+    limit, back = int(given.pop("limit", 20)), bool(given.pop("back", True))
+    return list(itertools.islice(Ledger(state, keys).find(msgspec.convert(given, Query), back=back), limit))
