@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
-import pybase64
 from rich.console import Console
 
 from headrace.core.times import from_ms
+from headrace.state.records import JournalBlock
 
 _KINDS: Final = ("update", "tick", "backfill", "delete", "replay", "repeat")
 _SHOWN: Final = 10
@@ -21,17 +21,19 @@ def lines(blocks: Iterable[Sequence[Any]]) -> Iterator[str]:
     Args:
         blocks: Journal blocks as plain values, bytes as base64 text.
     """
-    for first, now_ms, config, kinds, bodies, sources, names in blocks:
-        origins = pybase64.b64decode(sources)
-        for index, (kind, body) in enumerate(zip(pybase64.b64decode(kinds), bodies, strict=True)):
-            raw = pybase64.b64decode(body)
-            shown: Any = msgspec.Raw(raw) if _KINDS[kind] in ("update", "repeat") else msgspec.msgpack.decode(raw)
+    for plain in blocks:
+        block = msgspec.convert(plain, JournalBlock, str_keys=True)
+        for index, (kind, origin, body) in enumerate(zip(block.kinds, block.sources, block.bodies, strict=True)):
+            if _KINDS[kind] in ("update", "repeat"):  # as it came, but on one line
+                shown: Any = msgspec.Raw(msgspec.json.format(body, indent=-1))
+            else:
+                shown = msgspec.msgpack.decode(body)
             entry = {
-                "ordinal": first + index,
-                "time": from_ms(now_ms),
-                "configuration": config,
+                "ordinal": block.first + index,
+                "time": from_ms(block.now_ms),
+                "configuration": block.config,
                 "kind": _KINDS[kind],
-                "source": names[origins[index]] if origins[index] < len(names) else "",
+                "source": block.names[origin] if origin < len(block.names) else "",
                 "input": shown,
             }
             yield msgspec.json.encode(entry).decode()
