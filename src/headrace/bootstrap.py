@@ -9,7 +9,7 @@ import hashlib
 import os
 import random
 import secrets
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,7 +25,7 @@ from headrace.destinations.base import Check, Destination, Spec, Writer
 from headrace.errors import ConfigurationError, Mistake, RefusedError, StateError
 from headrace.metrics import exposition
 from headrace.runtimes.base import Report
-from headrace.runtimes.embedded import observe
+from headrace.runtimes.embedded import explain, observe
 from headrace.runtimes.embedded.engine import Engine, Options, Target
 from headrace.runtimes.embedded.observe import quantile_ms
 from headrace.runtimes.embedded.refold import refold
@@ -33,18 +33,18 @@ from headrace.runtimes.socket import Listener, ask
 from headrace.settings import Settings
 from headrace.sources.base import Source
 from headrace.sources.http import HttpCollection
-from headrace.state import reading
+from headrace.state import ledger, reading
 from headrace.state.backup import Tail, back_up, restore
 from headrace.state.keys import Keys
 from headrace.state.rocksdb import RocksState
 
 __all__ = [
     "Engine", "Serving", "answering", "answers", "build_engine", "check_flows", "installation_key",
-    "load_configuration", "open_state", "quantile_ms", "read_folder", "restore_folder", "running", "specs",
-    "tune_collector", "watch_configuration",
+    "load_configuration", "open_state", "quantile_ms", "read_folder", "reading_folder", "restore_folder", "running",
+    "specs", "tune_collector", "watch_configuration",
 ]  # fmt: skip
 
-SLOW_ANSWERS: Final = frozenset({"backup", "replay", "journal", "dead-letters"})
+SLOW_ANSWERS: Final = frozenset({"backup", "replay", "journal", "dead-letters", "ledger", "explain"})
 """Requests that read much and change nothing."""
 
 _KEY_BYTES: Final = 32
@@ -124,6 +124,9 @@ def _options(settings: Settings, flows: int) -> Options:
         flow_memory_bytes=max(settings.memory_bytes // 2 // max(flows, 1), 2 * _MIB),
         linger_s=settings.linger_ms / 1000,
         journal_ms=settings.journal_hours * 3_600_000,
+        journal_bytes=settings.journal_bytes,
+        ledger_ms=settings.ledger_hours * 3_600_000,
+        ledger_bytes=settings.ledger_bytes,
         dedup_window_ms=settings.dedup_window_hours * 3_600_000,
         drain_timeout_s=settings.drain_timeout_s,
         sandbox=settings.sandbox,
@@ -324,6 +327,8 @@ def answers(state: RocksState, settings: Settings, engine: Engine | None) -> dic
         "dead-letter": dead_letter,
         "journal": journal,
         "replay": replay,
+        "ledger": lambda wanted: ledger.answer(state, keys, wanted),
+        "explain": lambda wanted: explain.answer(state, keys, wanted),
     }
 
 
@@ -343,21 +348,35 @@ def restore_folder(settings: Settings, source: Path) -> Tail:
     return restore(source, settings.data_dir)
 
 
-def read_folder(settings: Settings, request: str, **arguments: Any) -> Any:
-    """Ask the process that holds the folder, or open the folder when nobody does.
+@contextlib.contextmanager
+def reading_folder(settings: Settings) -> Iterator[Callable[..., Any]]:
+    """Ask the process that holds the folder, or open the folder when nobody does, for several questions.
 
-    Returns:
-        The answer as plain JSON values; bytes as base64 text.
+    Yields:
+        What takes a request and its arguments, and returns the answer as plain JSON values; bytes as base64 text.
     """
     if not (settings.data_dir / "FORMAT").exists():
         raise RefusedError(
             f"nothing is stored in {settings.data_dir} yet; choose the folder with --data-dir or HEADRACE_DATA_DIR"
         )
-    answer = ask(settings.data_dir, request, **arguments)
-    if answer is not None:
-        return answer
-    with open_state(settings) as state:
-        return msgspec.json.decode(msgspec.json.encode(answers(state, settings, None)[request](arguments)))
+    with contextlib.ExitStack() as held:
+        opened: list[RocksState] = []
+
+        def asked(request: str, **arguments: Any) -> Any:
+            if not opened:
+                answer = ask(settings.data_dir, request, **arguments)
+                if answer is not None:
+                    return answer
+                opened.append(held.enter_context(open_state(settings)))
+            return msgspec.json.decode(msgspec.json.encode(answers(opened[0], settings, None)[request](arguments)))
+
+        yield asked
+
+
+def read_folder(settings: Settings, request: str, **arguments: Any) -> Any:
+    """Ask one question; see ``reading_folder``."""
+    with reading_folder(settings) as asked:
+        return asked(request, **arguments)
 
 
 async def running(engine: Engine, *, until_drained: bool) -> AsyncIterator[Report | None]:
