@@ -34,7 +34,7 @@ refusals = st.lists(
 cuts = st.lists(st.integers(1, 40), max_size=6)
 seeds = st.integers(0, 1 << 30)
 
-fewer = settings(max_examples=settings.default.max_examples // 4)
+fewer = settings(max_examples=settings().max_examples // 4)
 """A life takes some 50 ms."""
 
 
