@@ -21,7 +21,7 @@ import uvloop
 from rich.console import Console
 
 from headrace import __version__, logs, settings
-from headrace.errors import CheckError, HeadraceError, RefusedError, StateError
+from headrace.errors import CheckError, HeadraceError, RefusedError, StateError, UpdateRefusedError
 from headrace.settings import Settings
 
 T = TypeVar("T")
@@ -40,6 +40,8 @@ letters = typer.Typer(help="Updates that were refused, and exports that the dest
 journal = typer.Typer(help="The inputs as they came in, and what they come to.")
 app.add_typer(letters, name="dead-letters", no_args_is_help=True)
 app.add_typer(journal, name="journal", no_args_is_help=True)
+ledger = typer.Typer(help="Every export that was settled: where it is, and why it was made.")
+app.add_typer(ledger, name="ledger", no_args_is_help=True)
 
 Config = Annotated[
     Path, typer.Option("--config", "-c", metavar="FILE", help="Configuration file (docs/configuration.md).")
@@ -356,6 +358,118 @@ def restore(
     loaded = _settings(data_dir)
     made = bootstrap.restore_folder(loaded, file)
     out.print(f"{made.keys:,} keys are in {loaded.data_dir}")
+
+
+def _at(text: str, option: str) -> int:
+    """A time of the command line, epoch milliseconds."""
+    from headrace.core.times import canonical, to_ms
+
+    try:
+        return to_ms(canonical(text))
+    except UpdateRefusedError as error:
+        raise RefusedError(f"{option} {text} {error.problem} (allowed: as 2026-01-31T14:30:00Z)") from None
+
+
+def _query(**given: str) -> dict[str, Any]:
+    """What was given, as the ledger is asked."""
+    query: dict[str, Any] = {name: value for name, value in given.items() if value}
+    for name in ("since", "until"):
+        if name in query:
+            query[f"{name}_ms"] = _at(query.pop(name), f"--{name}")
+    return query
+
+
+Since = Annotated[str, typer.Option(metavar="TIME", help="Settled then or later.")]
+Until = Annotated[str, typer.Option(metavar="TIME", help="Settled before.")]
+Shard = Annotated[str, typer.Option(metavar="S", help="Written to this shard, or refused by it.")]
+
+
+@ledger.command("find")
+def ledger_find(
+    data_dir: DataDir = None,
+    export: Annotated[str, typer.Option(metavar="ID", help="The export with this id.")] = "",
+    profile: Annotated[str, typer.Option(metavar="ID", help="About this profile.")] = "",
+    shard: Shard = "",
+    sequence: Annotated[str, typer.Option(metavar="N", help="With this sequence number.")] = "",
+    flow: Annotated[str, typer.Option(metavar="ID", help="Of this flow.")] = "",
+    since: Since = "",
+    until: Until = "",
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many, the newest first.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Find settled exports, the newest first."""
+    from headrace import bootstrap
+    from headrace.cli.ledger import plain, show
+
+    query = _query(
+        export_id=export, profile_id=profile, shard=shard, sequence=sequence, flow=flow, since=since, until=until
+    )  # fmt: skip
+    found = bootstrap.read_folder(_settings(data_dir), "ledger", **query, limit=limit)
+    if as_json:
+        print(msgspec.json.encode([plain(entry) for entry in found]).decode())
+    else:
+        show(out, found)
+
+
+@ledger.command("export")
+def ledger_export(
+    data_dir: DataDir = None,
+    to: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="A new file; else printed.")] = None,
+    form: Annotated[Literal["jsonl", "parquet"], typer.Option("--format", help="JSON Lines or Parquet.")] = "jsonl",
+    profile: Annotated[str, typer.Option(metavar="ID", help="About this profile.")] = "",
+    shard: Shard = "",
+    flow: Annotated[str, typer.Option(metavar="ID", help="Of this flow.")] = "",
+    since: Since = "",
+    until: Until = "",
+) -> None:
+    """Write settled exports to a file, the oldest first. Parquet needs the extra headrace[parquet]."""
+    from headrace import bootstrap
+    from headrace.cli.ledger import entries, write_lines, write_parquet
+
+    query = _query(profile_id=profile, shard=shard, flow=flow, since=since, until=until)
+    if form == "parquet" and to is None:
+        raise RefusedError("Parquet is not printed: name a file with --out")
+    with bootstrap.reading_folder(_settings(data_dir)) as asked:
+        try:
+            found = entries(asked, query)
+            count = write_lines(to, found) if to is None or form == "jsonl" else write_parquet(to, found)
+        except FileExistsError:
+            raise RefusedError(f"{to} exists; choose another file") from None
+    if to is not None:
+        out.print(f"{count:,} exports are in {to}")
+
+
+@app.command()
+def explain(
+    data_dir: DataDir = None,
+    export: Annotated[str, typer.Option(metavar="ID", help="The export with this id.")] = "",
+    shard: Annotated[str, typer.Option(metavar="S", help="With --sequence: the record at this place.")] = "",
+    sequence: Annotated[str, typer.Option(metavar="N", help="Sequence number of the record.")] = "",
+    identity: Annotated[str, typer.Option(metavar="NS:ID", help="The last input about this person.")] = "",
+    at: Annotated[str, typer.Option(metavar="TIME", help="With --identity: the last input by then.")] = "",
+    number: Annotated[int, typer.Option("--input", metavar="N", min=1, help="The input with this number.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Explain why an export was made and where it is, or why an input made none.
+
+    Name one of --export, --shard with --sequence, --identity, --input. The page shows, in the order in which one
+    would check: the input, the profile before and after, and for each flow the decision, what was in force, the
+    message, and the destination's answer.
+    """
+    from headrace import bootstrap
+    from headrace.cli.explain import page
+
+    lone = sum(map(bool, (export, sequence, identity, number))) == 1
+    if not lone or (shard and not sequence) or (at and not identity):
+        raise RefusedError("name one of --export, --sequence (with --shard), --identity (and --at), --input")
+    given: dict[str, Any] = {"export_id": export, "shard": shard, "sequence": sequence, "identity": identity}
+    given |= {"ordinal": number} | ({"at_ms": _at(at, "--at")} if at else {})
+    found = bootstrap.read_folder(_settings(data_dir), "explain", **given)
+    if as_json:
+        print(msgspec.json.encode(found).decode())
+        return
+    for line in page(found):
+        print(line)
 
 
 @app.command()
