@@ -34,7 +34,7 @@ from headrace.sources.base import Source
 from headrace.state import records
 from headrace.state.base import Batch, State
 from headrace.state.keys import CONFIGURATION, JOURNAL, LEDGER, POSITION, TIMER, Keys
-from headrace.state.pages import Roll
+from headrace.state.pages import PAGE_ROWS, Roll
 
 _HOUSEKEEPING_S: Final = 60.0
 _SETTLED_AT_ONCE: Final = 2000
@@ -63,6 +63,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         drain_timeout_s: How long a stop goes on sending; requests under way then get 5 s to be answered.
         cached_profiles: Profiles kept decoded.
         sandbox: Prefix of all keys.
+        page_rows: Rows of journal and ledger that make a page.
     """
 
     batch_updates: int = 1000
@@ -76,6 +77,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     drain_timeout_s: float = 30.0
     cached_profiles: int = 20000
     sandbox: str = "prod"
+    page_rows: int = PAGE_ROWS
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -119,8 +121,9 @@ class Engine:
         stored_totals, stored_cursor = state.get_many([self._keys.totals, self._keys.cursor])
         self.totals = records.decode_totals(stored_totals) if stored_totals else records.Totals()
         self._cursor = records.decode_cursor(stored_cursor) if stored_cursor else records.Cursor()
-        self._journal = Roll(state, self._keys, JOURNAL, kept=self.options.journal_ms > 0)
-        self._ledger = Roll(state, self._keys, LEDGER, kept=self.options.ledger_ms > 0)
+        rows = self.options.page_rows
+        self._journal = Roll(state, self._keys, JOURNAL, kept=self.options.journal_ms > 0, page_rows=rows)
+        self._ledger = Roll(state, self._keys, LEDGER, kept=self.options.ledger_ms > 0, page_rows=rows)
         self._decider.base_from = self._cursor.ordinal
         self._based_s = clock.monotonic_s()
         self.flows: dict[str, RunningFlow] = {}
