@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from headrace.aws import Credentials, CredentialsError, StaticCredentials
-from headrace.control import parameters
+from headrace.control import configuration, parameters
 from headrace.core.report import Report
 from headrace.destinations.base import AuthSpec, Outcome, Verdict
 from headrace.destinations.kinesis import KINESIS
@@ -22,6 +22,7 @@ from tests.aws.loopback import loopback, metadata, sts
 from tests.destinations.contract import records
 from tests.destinations.kinesis.raw_server import Got, RawServer, accepted, refused
 
+SAMPLE = Path(__file__).parents[3] / "docs" / "samples" / "kinesis.yaml"
 KEYS, AMBIENT, ROLE, WEB = AUTH
 ARN = "arn:aws:iam::123456789012:role/writer"
 GIVEN = {"accessKeyId": "BASE", "secretKey": "the-secret", "region": "eu-west-1"}
@@ -151,10 +152,10 @@ def test_what_does_not_go_together_is_a_mistake(params: dict[str, Any], places: 
 
 def test_a_proxy_of_the_environment_that_is_none_is_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
     """Found when the configuration is read; its password is not told."""
-    monkeypatch.setenv("HTTPS_PROXY", "socks5://me:the-secret@p:1")
+    monkeypatch.setenv("HTTPS_PROXY", "socks5://user:secret@p:1")
     (mistake,) = KINESIS.mistakes(GIVEN, {"stream": "s"})
     assert mistake.place == "auth.proxyUrl"
-    assert "the-secret" not in str(mistake)
+    assert "secret" not in str(mistake)
     check = asyncio.run(KINESIS.check(GIVEN, {"stream": "s"}))
     assert [p.verdict for p in check.permissions] == ["unknown"] * 3
     assert not check.ok
@@ -168,7 +169,7 @@ def test_wrong_forms_are_refused_by_the_description() -> None:
         (ROLE, "durationS", 10),
         (ROLE, "externalId", "x"),
         (AMBIENT, "source", "elsewhere"),
-        (KEYS, "proxyUrl", "http://me:the-secret@proxy:1"),
+        (KEYS, "proxyUrl", "http://user:secret@proxy:1"),
         (KEYS, "proxyUser", "a:b"),
         (KEYS, "endpointUrl", "http://10.0.0.1"),
         (WEB, "stsEndpointUrl", "http://sts.example"),
@@ -208,6 +209,24 @@ def test_keys_that_expire_under_way_are_renewed_without_a_stop(no_aws: Path) -> 
         found = asyncio.run(run(server.url))
     assert [o.verdict for o in found] == [Verdict.RETRY, Verdict.DELIVERED]
     assert made == [2]
+
+
+def test_keys_in_a_file_count_from_the_next_reading_of_the_configuration(tmp_path: Path) -> None:
+    """Rotation without a restart: the same configuration, read again, leads to the file's new keys."""
+    (tmp_path / "secret").write_text("the-first\n")
+    document = SAMPLE.read_text().replace("${env:AWS_SECRET_ACCESS_KEY}", "${file:secret}")
+
+    def keys() -> Credentials:
+        found = configuration.parse(
+            document.encode(), {KINESIS.spec.id: KINESIS.spec}, folder=tmp_path, environ={"AWS_ACCESS_KEY_ID": "A"}
+        )
+        assert "the-first" not in repr(found)
+        (target,) = found.targets.values()
+        return asyncio.run(connect(target.revealed()).credentials.get())
+
+    assert keys() == Credentials("A", "the-first")
+    (tmp_path / "secret").write_text("second\n")
+    assert keys() == Credentials("A", "second")
 
 
 def test_no_keys_keep_the_records_and_say_where_none_were() -> None:

@@ -76,6 +76,9 @@ def is_cbor(body: bytes) -> bool:
 
 
 _AFTER: Final = (text("EncryptionType"), text("FailedRecordCount"))
+_NONE_FAILED: Final = text("FailedRecordCount") + b"\x00"
+_TAIL_BYTES: Final = 64
+"""What may stand after the entries is not longer."""
 _WRITTEN: Final = (
     (b"\xa2\x6eSequenceNumber\x78", b"\x82\xaeSequenceNumber\xd9"),
     (b"\x67ShardId\x74", b"\xa7ShardId\xb4"),
@@ -107,7 +110,7 @@ def entries_as_msgpack(body: bytes, count: int) -> bytes | None:
     start += {0x98: 2, 0x99: 3}.get(first, 1)
     end = len(body)
     for name in _AFTER:
-        at = body.rfind(name, start)
+        at = body.rfind(name, max(start, end - _TAIL_BYTES))
         if at >= 0:
             end = min(end, at)
     part = body[start:end]
@@ -118,7 +121,7 @@ def entries_as_msgpack(body: bytes, count: int) -> bytes | None:
         part = part.replace(b"\xff\xbf\x69ErrorCode", b"\xa2\x69ErrorCode").replace(b"\xbf", b"\xa2", 1)
     for old, new in _WRITTEN:
         part = part.replace(old, new)
-    if b"ErrorCode" in part:
+    if _NONE_FAILED not in body[:start] and _NONE_FAILED not in body[end:]:
         for old, new in _REFUSED:
             part = part.replace(old, new)
     return b"\xdc" + count.to_bytes(2, "big") + part

@@ -143,7 +143,7 @@ class KinesisWriter:
             )
         elif fault is Fault.EXPIRED and not self._transport.expire(answer.credentials):
             out.verdict = Verdict.HALT
-            out.detail = "the session token has expired and was given by hand; give a new one"
+            out.detail = "the session token has expired and there is no newer one; give a new one"
         elif out.verdict is Verdict.SPLIT and members == 1:
             record = records[0]
             out.verdict = Verdict.REJECTED
