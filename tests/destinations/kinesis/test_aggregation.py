@@ -12,10 +12,10 @@ from aws_kinesis_agg import aggregator, deaggregator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headrace.destinations.base import Limits, Outcome, Verdict, Writer
+from headrace.destinations.base import Limits, Outcome, Record, Verdict, Writer
 from headrace.destinations.kinesis import KINESIS
 from headrace.destinations.kinesis.aggregation import MAGIC, MOST_BYTES, Aggregation, Entry, ShardMap, key_hash, pack
-from headrace.testing import ScriptedKinesis
+from headrace.testing import Change, ScriptedKinesis
 from tests.destinations.contract import Rec, WriterContract, records, with_writer
 from tests.destinations.kinesis.raw_server import Got, RawServer, answer
 from tests.destinations.kinesis.streams import KEYS, KinesisBench
@@ -269,31 +269,97 @@ def test_a_broken_key_raises_nothing() -> None:
 def test_after_a_few_requests_records_share_aggregates_and_arrive() -> None:
     """On a server that places records as Kinesis does; a consumer of each shard keeps every record of it."""
 
-    async def run() -> tuple[list[Any], list[Sequence[Outcome]], int]:
+    async def run() -> tuple[list[tuple[str, bytes]], list[Sequence[Outcome]], int]:
         async with ScriptedKinesis(streams={"s": 4}) as kinesis:
             writer = KINESIS.writer(
                 {**KEYS, "region": "eu-west-1", "endpointUrl": kinesis.url}, {"stream": "s", "aggregation": "kpl"}
             )
             found = [await writer.write(records(200, salt=f"{n}-")) for n in range(10)]
             await writer.close()
-            ranges = kinesis.service.catalog.streams["s"].shards
-            bounds = {s.id: (s.first, s.last) for s in ranges}
-            for record in kinesis.records:
-                if record.data.startswith(MAGIC):
-                    low, high = bounds[record.shard]
-                    assert all(low <= key_hash(key) <= high for key, _ in taken_apart(record.data))
-            return kinesis.records, found, len(kinesis.records)
+            return read_by_consumers(kinesis), found, len(kinesis.records)
 
-    written, found, count = asyncio.run(run())
+    read, found, count = asyncio.run(run())
     assert all(o.verdict == Verdict.DELIVERED for answered in found for o in answered)
     # Tiny ones: the last request was five entries or few more.
     assert count < 500
-    read = [
-        pair
-        for record in written
-        for pair in (taken_apart(record.data) if record.data.startswith(MAGIC) else [(record.key, record.data)])
-    ]
     assert sorted(read) == sorted((r.key, r.data) for n in range(10) for r in records(200, salt=f"{n}-"))
+
+
+def read_by_consumers(kinesis: ScriptedKinesis) -> list[tuple[str, bytes]]:
+    """What consumer libraries hand on: of each shard's aggregates, what belongs to the shard."""
+    bounds = {s.id: (s.first, s.last) for s in kinesis.service.catalog.streams["s"].shards}
+    found = []
+    for record in kinesis.records:
+        low, high = bounds[record.shard]
+        if record.data.startswith(MAGIC):
+            found += [(key, data) for key, data in taken_apart(record.data) if low <= key_hash(key) <= high]
+        else:
+            found.append((record.key, record.data))
+    return found
+
+
+async def until_delivered(writer: Writer, sent: Sequence[Record]) -> list[Outcome]:
+    """Write, and again what is not delivered; every outcome of the first try."""
+    first: list[Outcome] = []
+    for _ in range(20):
+        answered = await writer.write(sent)
+        first = first or list(answered)
+        sent = [r for r, o in zip(sent, answered, strict=True) if o.verdict != Verdict.DELIVERED]
+        if not sent:
+            return first
+    raise AssertionError(f"{len(sent)} records are still not delivered")
+
+
+def test_a_reshard_loses_nothing_for_consumers() -> None:
+    """Aggregates for shards that are gone are noticed; what consumers would drop is written again."""
+
+    async def run() -> tuple[list[Outcome], list[tuple[str, bytes]], list[int]]:
+        async with ScriptedKinesis(streams={"s": 2}) as kinesis:
+            writer = KINESIS.writer(
+                {**KEYS, "region": "eu-west-1", "endpointUrl": kinesis.url}, {"stream": "s", "aggregation": "kpl"}
+            )
+            first: list[Outcome] = []
+            sizes = []
+            for number in range(40):
+                if number in (10, 20):
+                    kinesis.change(Change(do="split", stream="s", shard=f"shardId-{number // 10 - 1:012d}"))
+                if number == 30:
+                    shards = [f"shardId-{n:012d}" for n in (2, 3)]
+                    kinesis.change(Change(do="merge", stream="s", shard=shards[0], with_shard=shards[1]))
+                before = len(kinesis.records)
+                first += await until_delivered(writer, records(100, salt=f"{number}-"))
+                sizes.append(len(kinesis.records) - before)
+            await writer.close()
+            return first, read_by_consumers(kinesis), sizes
+
+    first, read, sizes = asyncio.run(run())
+    assert {o.code for o in first} == {"", "wrong-shard"}
+    assert {o.verdict for o in first} == {Verdict.DELIVERED, Verdict.UNKNOWN}
+    assert set(read) == {(r.key, r.data) for n in range(40) for r in records(100, salt=f"{n}-")}
+    # and it goes on aggregating afterwards
+    assert max(sizes[5:10] + sizes[15:20] + sizes[25:30] + sizes[35:40]) < 50
+
+
+def test_on_a_stream_that_turns_to_distribute_by_itself_aggregation_ends() -> None:
+    """After a few hundred requests nothing is put together any more, for good."""
+
+    async def run() -> tuple[int, bool]:
+        async with ScriptedKinesis(streams={"s": 3}) as kinesis:
+            writer = KINESIS.writer(
+                {**KEYS, "region": "eu-west-1", "endpointUrl": kinesis.url}, {"stream": "s", "aggregation": "kpl"}
+            )
+            await until_delivered(writer, records(100))
+            kinesis.change(Change(do="auto", stream="s"))
+            for number in range(ShardMap.LATE + 50):
+                await writer.write(records(6, salt=f"{number}-"))
+            before = len(kinesis.records)
+            await writer.write(records(100, salt="last-"))
+            await writer.close()
+            return len(kinesis.records) - before, any(
+                r.data.startswith(MAGIC) for r in list(kinesis.records)[before:]
+            )
+
+    assert asyncio.run(run()) == (100, False)
 
 
 class AggregatedBench(KinesisBench):
