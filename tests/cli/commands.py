@@ -80,6 +80,10 @@ class Running:
         """Standard error so far."""
         return self._err.read_text()
 
+    def shown(self) -> str:
+        """Standard output so far."""
+        return self._out.read_text()
+
     def signal(self, number: int) -> None:
         """Send it a signal."""
         os.kill(self.pid, number)

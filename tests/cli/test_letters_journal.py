@@ -66,6 +66,8 @@ def test_the_journal_holds_the_inputs_as_they_came(data: Path) -> None:
     assert [entry["ordinal"] for entry in shown] == list(range(1, 101))
     assert {entry["kind"] for entry in shown} == {"update"}
     assert all(entry["source"].endswith("input.jsonl") for entry in shown)
+    some = headrace("journal", "show", "--first", "98", data=data).out.splitlines()
+    assert [msgspec.json.decode(line)["ordinal"] for line in some] == [98, 99, 100]
     assert headrace("journal", "show", "--first", "101", data=data).out == ""
 
 

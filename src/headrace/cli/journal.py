@@ -15,15 +15,18 @@ _KINDS: Final = ("update", "tick", "backfill", "delete", "replay", "repeat")
 _SHOWN: Final = 10
 
 
-def lines(blocks: Iterable[Sequence[Any]]) -> Iterator[str]:
+def lines(blocks: Iterable[Sequence[Any]], first: int = 0) -> Iterator[str]:
     """One JSON object an input.
 
     Args:
         blocks: Journal blocks as plain values, bytes as base64 text.
+        first: Ordinal of the first input wanted.
     """
     for plain in blocks:
         block = msgspec.convert(plain, JournalBlock, str_keys=True)
         for index, (kind, origin, body) in enumerate(zip(block.kinds, block.sources, block.bodies, strict=True)):
+            if block.first + index < first:
+                continue
             if _KINDS[kind] in ("update", "repeat"):  # as it came, but on one line
                 shown: Any = msgspec.Raw(msgspec.json.format(body, indent=-1))
             else:

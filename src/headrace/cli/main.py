@@ -311,14 +311,14 @@ def letters_show(
 @journal.command("show")
 def journal_show(
     data_dir: DataDir = None,
-    first: Annotated[int, typer.Option(min=0, help="Begin with the batch that holds this input.")] = 0,
+    first: Annotated[int, typer.Option(min=0, help="Begin with the input of this number.")] = 0,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many batches.")] = 5,
 ) -> None:
     """Show inputs as they came in, a JSON object a line: ordinal, time, configuration, kind, source and the input."""
     from headrace import bootstrap
     from headrace.cli.journal import lines
 
-    for line in lines(bootstrap.read_folder(_settings(data_dir), "journal", first=first, limit=limit)):
+    for line in lines(bootstrap.read_folder(_settings(data_dir), "journal", first=first, limit=limit), first):
         print(line)
 
 
