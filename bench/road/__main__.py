@@ -46,10 +46,10 @@ class Report(msgspec.Struct):
     compiled: bool
 
 
-async def measure(folder: Path, url: str, count: int) -> Report:
+async def measure(folder: Path, url: str, count: int, off: list[str]) -> Report:
     config = folder / "road.yaml"
     config.write_text(configuration(url))
-    loaded = settings.load(environ={}, data_dir=folder / "data")
+    loaded = settings.load(environ={}, data_dir=folder / "data", **{f"{name}_hours": 0 for name in off})
     read = bootstrap.load_configuration(config)
     with bootstrap.open_state(loaded) as state:
         engine = bootstrap.build_engine(state, read, loaded, [JsonLines(str(folder / "updates.jsonl"))])
@@ -68,16 +68,16 @@ async def measure(folder: Path, url: str, count: int) -> Report:
     return Report(count, exports, cpu_s, wall_s, peak_mb, str(step.__file__).endswith(".so"))
 
 
-def child(folder: Path, url: str, count: int) -> Report:
+def child(folder: Path, url: str, count: int, off: list[str]) -> Report:
     """One round in a process of its own."""
-    command = [sys.executable, "-W", "ignore", "-m", "bench.road", "--in", str(folder), url, str(count)]
+    command = [sys.executable, "-W", "ignore", "-m", "bench.road", "--in", str(folder), url, str(count), *off]
     done = subprocess.run(command, stdout=subprocess.PIPE, timeout=900, check=True)
     return msgspec.json.decode(done.stdout.splitlines()[-1], type=Report)
 
 
 def main() -> None:
     if sys.argv[1:2] == ["--in"]:
-        report = uvloop.run(measure(Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])))
+        report = uvloop.run(measure(Path(sys.argv[2]), sys.argv[3], int(sys.argv[4]), sys.argv[5:]))
         print(msgspec.json.encode(report).decode())
         return
     parser = argparse.ArgumentParser(prog="make bench NAME=road")
@@ -85,6 +85,8 @@ def main() -> None:
     parser.add_argument("--people", type=int, default=50_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--dry", action="store_true", help="print only, write no row")
+    parser.add_argument("--no-journal", action="append_const", dest="off", const="journal", help="keep no journal")
+    parser.add_argument("--no-ledger", action="append_const", dest="off", const="ledger", help="keep no ledger")
     options = parser.parse_args()
     load = os.getloadavg()[0]
     reports = []
@@ -94,7 +96,7 @@ def main() -> None:
             folder = Path(parent) / str(number)
             folder.mkdir()
             (folder / "updates.jsonl").write_bytes(lines)
-            reports.append(child(folder, kinesis.url, options.updates))
+            reports.append(child(folder, kinesis.url, options.updates, options.off or []))
             print(f"{options.updates / reports[-1].cpu_s:10,.0f} updates/CPU-s  {reports[-1]}")
     row(options, reports, len(lines) / options.updates, load)
 
