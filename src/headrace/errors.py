@@ -7,6 +7,7 @@
         SourceChangedError      a file that is not the one read before
         SourceUnreadableError   a source that cannot be opened, or breaks off
         CheckError              a destination that cannot be reached or is not permitted
+        UseCaseError            a use case of the control plane, with the code that its API answers
       StateError                the data folder
         FolderBusyError         held by another process
         FolderFormatError       written by a newer version
@@ -135,6 +136,37 @@ class CheckError(RefusedError):
 
     def __init__(self, *, problem: str) -> None:
         super().__init__(problem, problem=problem)
+
+
+class UseCaseError(RefusedError):
+    """A use case of the control plane was refused; nothing was stored.
+
+    Attributes:
+        error_code: Number and HTTP status of the closed list ``control.problems``: ``1404-412``.
+        title: What kind of refusal, the same for every error of the code.
+        message: What is wrong and what to do next.
+        mistakes: Every place in the request that is wrong; empty when the message says it.
+        wait_s: Least wait before trying again; 0 when waiting changes nothing.
+    """
+
+    code = "use-case"
+    error_code: str
+    title: str
+    message: str
+    mistakes: Sequence[Mistake]
+    wait_s: float
+
+    def __init__(
+        self, *, error_code: str, title: str, message: str, mistakes: Sequence[Mistake] = (), wait_s: float = 0.0
+    ) -> None:
+        super().__init__(
+            message, error_code=error_code, title=title, message=message, mistakes=tuple(mistakes), wait_s=wait_s
+        )
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+        return int(self.error_code.rpartition("-")[2])
 
 
 class StateError(HeadraceError):

@@ -17,10 +17,11 @@ from headrace.core import compile as _compile
 from headrace.core import flow as _flow
 from headrace.core.compile import READ_ONLY
 from headrace.core.report import Report, shown
-from headrace.destinations.base import AuthSpec, Spec
+from headrace.destinations.base import Spec
 from headrace.errors import ConfigurationError, Mistake
 
-from . import parameters
+from . import connection_rules as rules
+from .connection_rules import Target
 from .document import Document
 
 ROOT_KEYS: Final = ("settings", "segments", "connections", "targetConnections", "flows")
@@ -33,34 +34,9 @@ _SEGMENT_READ_ONLY: Final = READ_ONLY | {
     *("dataGovernancePolicy", "creationTime", "updateTime", "updateEpoch", "createEpoch", "audienceId", "type"),
     *("originName", "lifecycleState", "labels", "_etag", "dependents", "dependencies", "isSystem"),
 }
-CONNECTION_KEYS: Final = ("id", "name", "description", "connectionSpec", "auth")
-TARGET_KEYS: Final = ("id", "name", "description", "baseConnectionId", "connectionSpec", "data", "params")
-_CONNECTION_READ_ONLY: Final = READ_ONLY | {"state", "authorizedDate", "typeInfo"}
 _FIRST_MS: Final = 10**11
 _LAST_MS: Final = 10**14
 """Epoch milliseconds from 1973 to 5138: seconds given by mistake are below."""
-
-
-class Target(msgspec.Struct, frozen=True):
-    """Where a flow's exports go.
-
-    Attributes:
-        spec_id: Connection spec id of the destination.
-        auth: Parameters of the base connection; secret ones are ``settings.Secret``.
-        params: Parameters of the target connection.
-        auth_name: Name of the way to authenticate.
-    """
-
-    spec_id: str
-    auth: dict[str, Any]
-    params: dict[str, Any]
-    auth_name: str = ""
-
-    def revealed(self) -> dict[str, Any]:
-        """``auth`` with its secrets as plain texts, for the destination alone."""
-        return {
-            name: value.reveal() if isinstance(value, settings.Secret) else value for name, value in self.auth.items()
-        }
 
 
 class Configuration(msgspec.Struct, frozen=True):
@@ -238,86 +214,17 @@ class _Reader:
         return None
 
     def _connection(self, given: Mapping[str, Any], at: str) -> None:
-        report = self._report
-        report.members(given, at, CONNECTION_KEYS, _CONNECTION_READ_ONLY)
-        connection_id = report.identifier(given, "id", at)
-        report.text(given, "name", at, required=True)
-        report.text(given, "description", at)
-        spec = self._spec(given, at)
-        auth_name, auth = self._auth(given.get("auth"), spec, f"{at}.auth") if spec else ("", {})
-        target = Target(spec.id if spec else "", auth, {}, auth_name)
+        connection_id = self._report.identifier(given, "id", at)
+        target = rules.read_connection(self._report, given, at, self._specs)
         if connection_id:
             self._connections.setdefault(given["id"], target)
 
-    def _spec(self, given: Mapping[str, Any], place: str) -> Spec | None:
-        report, at = self._report, f"{place}.connectionSpec"
-        allowed = ", ".join(f"{spec.id} ({spec.name})" for spec in self._specs.values())
-        if given.get("connectionSpec") is None:
-            report.mistake(at, "is missing", allowed)
-            return None
-        stated = report.members(given["connectionSpec"], at, ("id", "version"))
-        if not report.text(stated, "id", at, required=True):
-            return None
-        spec = self._specs.get(stated["id"])
-        if spec is None:
-            report.mistake(f"{at}.id", f"{shown(stated['id'])} is not a known connection spec", allowed)
-            return None
-        # An unquoted 1.0 in YAML is a number and means the same.
-        if str(stated.get("version", spec.version)) != spec.version:
-            report.mistake(f"{at}.version", f"{shown(stated['version'])} is not known", spec.version)
-        return spec
-
-    def _auth(self, value: Any, spec: Spec, at: str) -> tuple[str, dict[str, Any]]:
-        report = self._report
-        ways = {way.name: way for way in spec.auth}
-        if value is None and not any(parameter.required for way in spec.auth for parameter in way.parameters):
-            way = spec.auth[0] if spec.auth else AuthSpec("", "", ())
-            return way.name, parameters.read(report, None, way.parameters, f"{at}.params")
-        if value is None:
-            report.mistake(at, "is missing", "specName, params")
-            return "", {}
-        given = report.members(value, at, ("specName", "params"), ("authorizedDate",))
-        if not isinstance(value, Mapping):
-            return "", {}
-        name = report.text(given, "specName", at, required=True)
-        if name and name not in ways:
-            report.mistake(f"{at}.specName", f"{shown(given['specName'])} is not known", ", ".join(ways))
-        # With one way there is no doubt which parameters are meant, whatever the name.
-        way = ways.get(name) or (spec.auth[0] if len(spec.auth) == 1 else AuthSpec("", "", ()))
-        if name in ways or len(spec.auth) == 1:
-            return way.name, parameters.read(report, given.get("params"), way.parameters, f"{at}.params")
-        return "", {}
-
     def _target(self, given: Mapping[str, Any], at: str) -> None:
-        report = self._report
-        report.members(given, at, TARGET_KEYS, _CONNECTION_READ_ONLY)
-        target_id = report.identifier(given, "id", at)
-        report.text(given, "name", at, required=True)
-        report.text(given, "description", at)
-        data = report.members(given.get("data"), f"{at}.data", ("format",))
-        report.choice(data, "format", f"{at}.data", ("json",))
+        target_id = self._report.identifier(given, "id", at)
         base = self._referred(given, "baseConnectionId", at, self._connections, "connections")
-        stated = self._spec(given, at) if given.get("connectionSpec") is not None else None
-        if stated and base and base.spec_id and stated.id != base.spec_id:
-            report.mistake(f"{at}.connectionSpec.id", "is not the base connection's", base.spec_id)
-        spec = stated or (self._specs.get(base.spec_id) if base else None)
-        params = self._params(given.get("params"), spec, base, f"{at}.params") if spec else {}
+        target = rules.read_target(self._report, given, at, self._specs, base)
         if target_id:
-            auth, auth_name = (base.auth, base.auth_name) if base else ({}, "")
-            self._targets.setdefault(given["id"], Target(spec.id if spec else "", auth, params, auth_name))
-
-    def _params(self, value: Any, spec: Spec, base: Target | None, at: str) -> dict[str, Any]:
-        """Parameters of the target; those of the base connection may be repeated, but not differ."""
-        own = {parameter.name for parameter in spec.target}
-        plain = {parameter.name for way in spec.auth for parameter in way.parameters if not parameter.secret}
-        params = parameters.read(self._report, value, spec.target, at, plain - own)
-        if isinstance(value, Mapping) and base is not None:
-            for name in sorted(plain & value.keys()):
-                if name in base.auth and value[name] != base.auth[name]:
-                    self._report.mistake(
-                        f"{at}.{name}", "differs from the base connection's, which counts", f"leave it out of {at}"
-                    )
-        return params
+            self._targets.setdefault(given["id"], target)
 
     def _referred(
         self, given: Mapping[str, Any], key: str, at: str, known: Mapping[str, Target], section: str

@@ -1,0 +1,241 @@
+"""Use cases: dataflow runs. A streaming flow has one run for each hour, from the engine's own counters.
+
+Shapes: Flow Service API, runs. Figures are whole for their hour, never differences, so putting them down twice, or
+again after a restart, changes nothing.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any, Final
+
+import msgspec
+
+from headrace.core.report import Report
+
+from .access import CONNECT, Caller, Permission
+from .lists import Page, listed
+from .paging import Listing
+from .problems import Code, problem, refuse
+from .resources import Kind, Resource, Scope, stamped
+from .service import Control, Written, body_of, found, reading, writing
+
+__all__ = ["Count", "Figures", "create_run", "get_run", "list_runs", "metrics", "record_run", "run_id"]
+
+HOUR_MS: Final = 3_600_000
+_IDS: Final = uuid.UUID("6f1f2a44-2f0c-4f5b-9a3c-6f7f3b6f0a10")
+_VIEW: Final = Permission.VIEW_DESTINATIONS
+_STATUS: Final = {"inProgress": "Processing", "success": "Success", "failed": "Failed"}
+
+
+class Count(msgspec.Struct, frozen=True, kw_only=True):
+    """Records with one reason.
+
+    Attributes:
+        code: Of the closed list of reasons.
+        message: One sentence.
+        count: How many.
+    """
+
+    code: str
+    message: str
+    count: int
+
+
+class Figures(msgspec.Struct, frozen=True, kw_only=True):
+    """What a flow did within one hour, so far.
+
+    Attributes:
+        received: Profile changes that the flow looked at.
+        delivered: Records that the destination acknowledged.
+        failed: Records that became dead letters.
+        skipped: Profile changes that are not exported, with their reasons in *skips*.
+        input_bytes: Of the changes.
+        output_bytes: Of the records delivered.
+        least_ms: Shortest time from accepted to acknowledged; None without a record.
+        greatest_ms: Longest such time.
+        average_ms: Mean such time.
+        failures: Reasons of what failed.
+        skips: Reasons of what was skipped.
+        segments: Audience id to records delivered about a change of it.
+        completed: The hour is over and nothing of it is pending.
+    """
+
+    received: int = 0
+    delivered: int = 0
+    failed: int = 0
+    skipped: int = 0
+    input_bytes: int = 0
+    output_bytes: int = 0
+    least_ms: int | None = None
+    greatest_ms: int | None = None
+    average_ms: int | None = None
+    failures: tuple[Count, ...] = ()
+    skips: tuple[Count, ...] = ()
+    segments: dict[str, int] = {}
+    completed: bool = False
+
+
+def run_id(scope: Scope, flow_id: str, start_ms: int) -> str:
+    """The id of a flow's run for the hour that begins then; the same each time."""
+    return str(uuid.uuid5(_IDS, f"{scope.org}/{scope.sandbox}/{flow_id}/{start_ms}"))
+
+
+def list_runs(control: Control, caller: Caller, listing: Listing) -> Page:
+    """A part of the runs; needs View Destinations."""
+    with reading(control, caller, _VIEW) as transaction:
+        return listed(
+            transaction,
+            caller,
+            Kind.RUN,
+            listing,
+            lambda records: [stamped(each, caller.sandbox_id) for each in records],
+        )
+
+
+def get_run(control: Control, caller: Caller, run: str) -> dict[str, Any]:
+    """One run; needs View Destinations.
+
+    Raises:
+        UseCaseError: 1101-404.
+    """
+    with reading(control, caller, _VIEW) as transaction:
+        return stamped(found(transaction, Kind.RUN, caller.scope, run), caller.sandbox_id)
+
+
+def create_run(control: Control, caller: Caller, body: Any) -> Written:
+    """Put down a run by a client's own account; needs View and Manage Destinations.
+
+    Raises:
+        UseCaseError: 1405-400, 1427-400 for a user's token, 1430-400 or 3000-400.
+    """
+    with writing(control, caller, *CONNECT) as change:
+        if caller.kind == "user":
+            raise problem(Code.RUNS_BY_SERVICES, "The user token is unauthorized to create/update flow runs.")
+        given = body_of(body, ("flowId", "status", "params"))
+        report = Report()
+        flow_id = report.text(given, "flowId", "", required=True)
+        status = report.text(given, "status", "")
+        params = report.members(given.get("params"), "params", given.get("params") or ())
+        refuse(report.mistakes)
+        flow = change.transaction.get(Kind.FLOW, caller.scope, flow_id)
+        if flow is None:
+            raise problem(Code.FLOW_UNKNOWN, f"Flow not found with id {flow_id[:128]}.")
+        document = {
+            "flowId": flow.id,
+            "flowSpec": flow.body["flowSpec"],
+            "status": status or "active",
+            "params": dict(params),
+            "metrics": metrics(flow, Figures(), control.clock.now_ms(), None),
+            "activities": [],
+        }
+        made = change.insert(
+            Resource(
+                kind=Kind.RUN,
+                id=control.new_id(),
+                scope=caller.scope,
+                state="inProgress",
+                body=document,
+                refers=(flow.id,),
+            )
+        )
+        return Written(id=made.id, etag=made.etag)
+
+
+def record_run(control: Control, scope: Scope, flow_id: str, start_ms: int, figures: Figures) -> str | None:
+    """Put down what a flow did within an hour; for the engine, whose counters they are.
+
+    Args:
+        control: The parts.
+        scope: The flow's.
+        flow_id: The flow.
+        start_ms: Start of the hour, epoch milliseconds; floored to it.
+        figures: Of the whole hour so far.
+
+    Returns:
+        The run's id; None when the flow is gone.
+    """
+    start_ms -= start_ms % HOUR_MS
+    run = run_id(scope, flow_id, start_ms)
+    state = (
+        "inProgress" if not figures.completed else "failed" if figures.failed and not figures.delivered else "success"
+    )
+    now_ms = control.clock.now_ms()
+    completed_ms = start_ms + HOUR_MS if figures.completed else None
+    with control.store.write() as transaction:
+        flow = transaction.get(Kind.FLOW, scope, flow_id)
+        if flow is None:
+            return None
+        old = transaction.get(Kind.RUN, scope, run)
+        document = {
+            "flowId": flow.id,
+            "flowSpec": flow.body["flowSpec"],
+            "providerRefId": run,
+            "metrics": metrics(flow, figures, start_ms, completed_ms),
+            "activities": [],
+        }
+        if old is not None and (old.body, old.state) == (document, state):
+            return run
+        made = Resource(
+            kind=Kind.RUN, id=run, scope=scope, state=state, created_ms=old.created_ms if old else start_ms,
+            updated_ms=now_ms, created_by="system", updated_by="system", created_client="system",
+            updated_client="system", etag=f'"{control.new_id()}"', body=document, refers=(flow.id,),
+        )  # fmt: skip
+        if old is None:
+            transaction.insert(made)
+        else:
+            transaction.replace(made, old.etag)
+        last = flow.notes.get("lastRunDetails", {})
+        if last.get("startedAtUTC", 0) <= start_ms:
+            details = {"id": run, "state": state, "startedAtUTC": start_ms}
+            if completed_ms is not None:
+                details["completedAtUTC"] = completed_ms
+            transaction.note(flow, {**flow.notes, "lastRunDetails": details})
+    return run
+
+
+def metrics(flow: Resource, figures: Figures, started_ms: int, completed_ms: int | None) -> dict[str, Any]:
+    """Figures in the shape of a run's ``metrics``."""
+    state = (
+        "inProgress" if completed_ms is None else "failed" if figures.failed and not figures.delivered else "success"
+    )
+    entities = [
+        {"id": f"segment:{each}", "createdRecordCount": count, "outputRecordCount": count}
+        for each, count in sorted(figures.segments.items())
+    ]
+    duration: dict[str, int] = {"startedAtUTC": started_ms}
+    if completed_ms is not None:
+        duration["completedAtUTC"] = completed_ms
+    latency = {"minMs": figures.least_ms, "maxMs": figures.greatest_ms, "avgMs": figures.average_ms}
+    return {
+        "durationSummary": duration,
+        "sizeSummary": {"inputBytes": figures.input_bytes, "outputBytes": figures.output_bytes},
+        "latencySummary": {name: value for name, value in latency.items() if value is not None},
+        "recordSummary": {
+            "inputRecordCount": figures.received,
+            "createdRecordCount": figures.delivered,
+            "updatedRecordCount": 0,
+            "deletedRecordCount": 0,
+            "outputRecordCount": figures.delivered,
+            "skippedRecordCount": figures.skipped,
+            "failedRecordCount": figures.failed,
+            "warningRecordCount": 0,
+            "sourceSummaries": [
+                {"id": each, "inputRecordCount": figures.received, "skippedRecordCount": figures.skipped}
+                for each in flow.body["sourceConnectionIds"]
+            ],
+            "targetSummaries": [
+                {
+                    "id": each,
+                    "createdRecordCount": figures.delivered,
+                    "outputRecordCount": figures.delivered,
+                    "entitySummaries": entities,
+                }
+                for each in flow.body["targetConnectionIds"]
+            ],
+            "failedInfo": [msgspec.structs.asdict(each) for each in figures.failures],
+            "skippedInfo": [msgspec.structs.asdict(each) for each in figures.skips],
+            "warningInfo": [],
+        },
+        "statusSummary": {"status": _STATUS[state], "errors": [], "activityRefs": [], "extensions": {}},
+    }

@@ -1,0 +1,331 @@
+"""The store in a database: SQLite in a file by default, PostgreSQL by URL.
+
+SQLite: one writer at a time by its own lock (``BEGIN IMMEDIATE``), readers by the write-ahead log.
+PostgreSQL: one writer at a time by an advisory lock, readers by ``REPEATABLE READ``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import sqlalchemy as sa
+
+from headrace.errors import StateError
+
+from . import schema
+from .filters import storable
+from .problems import Code, problem
+from .resources import Kind, Resource, Scope
+from .schema import AUDIT, RECORDS, REFERENCES
+from .store import AuditEntry, AuditQuery, Query
+
+_WRITERS_LOCK: Final = 0x6865_6164_7261_6365
+"""Key of PostgreSQL's advisory lock: "headrace"."""
+BUSY_TIMEOUT_MS: Final = 10_000
+_COLUMNS: Final = {
+    "name": RECORDS.c.name,
+    "id": RECORDS.c.id,
+    "state": RECORDS.c.state,
+    "createdAt": RECORDS.c.created_ms,
+    "updatedAt": RECORDS.c.updated_ms,
+}
+_PLAIN: Final = (
+    *("id", "name", "state", "created_ms", "updated_ms", "created_by", "updated_by", "created_client"),
+    *("updated_client", "etag"),
+)
+_CODED: Final = ("body", "hidden", "refers", "notes")
+_STRINGS: Final = msgspec.json.Decoder(dict[str, str])
+_IDS: Final = msgspec.json.Decoder(tuple[str, ...])
+_OBJECT: Final = msgspec.json.Decoder(dict[str, Any])
+
+
+class _Reading:
+    """See ``store.Reading``."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+
+    def get(self, kind: Kind, scope: Scope, resource_id: str) -> Resource | None:
+        if not storable(resource_id):
+            return None
+        row = self._connection.execute(_GET, _key(kind, scope, resource_id)).one_or_none()
+        return _resource(row) if row else None
+
+    def unique(self, kind: Kind, text: str) -> Resource | None:
+        if not text or not storable(text):
+            return None
+        row = self._connection.execute(_UNIQUE, {"kind_": kind.value, "unique_": text}).one_or_none()
+        return _resource(row) if row else None
+
+    def find(self, query: Query) -> list[Resource]:
+        statement = sa.select(RECORDS).where(*_conditions(query))
+        columns = [(_COLUMNS[each.field], each.descending) for each in query.order]
+        columns.append((RECORDS.c.id, False))
+        if query.after is not None:
+            statement = statement.where(_behind(columns, query.after))
+        statement = statement.order_by(*(column.desc() if down else column.asc() for column, down in columns))
+        return [_resource(row) for row in self._connection.execute(statement.limit(query.limit))]
+
+    def count(self, query: Query) -> int:
+        statement = sa.select(sa.func.count()).select_from(RECORDS).where(*_conditions(query))
+        return int(self._connection.execute(statement).scalar_one())
+
+    def audit(self, query: AuditQuery) -> list[AuditEntry]:
+        statement = sa.select(AUDIT).where(AUDIT.c.org == query.org)
+        for name in ("sandbox", "subject", "action", "kind", "resource_id"):
+            if getattr(query, name) is not None:
+                statement = statement.where(AUDIT.c[name] == getattr(query, name))
+        if query.from_ms is not None:
+            statement = statement.where(AUDIT.c.at_ms >= query.from_ms)
+        if query.to_ms is not None:
+            statement = statement.where(AUDIT.c.at_ms < query.to_ms)
+        if query.before is not None:
+            statement = statement.where(AUDIT.c.sequence < query.before)
+        statement = statement.order_by(AUDIT.c.sequence.desc()).limit(query.limit)
+        return [_entry(row) for row in self._connection.execute(statement)]
+
+
+class _Writing(_Reading):
+    """See ``store.Writing``. Looking before writing is safe: writers run one after the other."""
+
+    def insert(self, resource: Resource) -> bool:
+        if self.get(resource.kind, resource.scope, resource.id) or self.unique(resource.kind, resource.unique):
+            return False
+        self._connection.execute(sa.insert(RECORDS), [_row(resource)])
+        self._refer(resource)
+        return True
+
+    def replace(self, resource: Resource, etag: str) -> bool:
+        taken = self.unique(resource.kind, resource.unique)
+        if taken and (taken.scope, taken.id) != (resource.scope, resource.id):
+            return False
+        key = _key(resource.kind, resource.scope, resource.id)
+        statement = sa.update(RECORDS).where(_BY_KEY, RECORDS.c.etag == sa.bindparam("etag_"))
+        if self._connection.execute(statement.values(_row(resource)), {**key, "etag_": etag}).rowcount != 1:
+            return False
+        self._connection.execute(sa.delete(REFERENCES).where(_REFERENCES_BY_KEY), key)
+        self._refer(resource)
+        return True
+
+    def _refer(self, resource: Resource) -> None:
+        org, sandbox = resource.scope
+        rows = [
+            {"kind": resource.kind.value, "org": org, "sandbox": sandbox, "id": resource.id, "refers": each}
+            for each in dict.fromkeys(resource.refers)
+        ]
+        if rows:
+            self._connection.execute(sa.insert(REFERENCES), rows)
+
+    def remove(self, resource: Resource) -> bool:
+        key = _key(resource.kind, resource.scope, resource.id)
+        statement = sa.delete(RECORDS).where(_BY_KEY, RECORDS.c.etag == sa.bindparam("etag_"))
+        return self._connection.execute(statement, {**key, "etag_": resource.etag}).rowcount == 1
+
+    def note(self, resource: Resource, notes: dict[str, Any]) -> None:
+        key = _key(resource.kind, resource.scope, resource.id)
+        self._connection.execute(sa.update(RECORDS).where(_BY_KEY).values(notes=_text(notes)), key)
+
+    def append(self, entries: Sequence[AuditEntry]) -> None:
+        if entries:
+            self._connection.execute(sa.insert(AUDIT), [_line(each) for each in entries])
+
+
+class TablesStore:
+    """See ``store.Store``.
+
+    Args:
+        url: ``sqlite:///PATH``, or ``postgresql://…`` (with the extra ``postgres``). A SQLite file is made for
+            its owner alone.
+
+    Raises:
+        StateError: The database cannot be opened, or a newer version made it.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._engine = _engine(url)
+        self._sqlite = self._engine.dialect.name == "sqlite"
+        try:
+            with self._transaction(writing=True) as connection:
+                schema.upgrade(connection)
+        except sa.exc.SQLAlchemyError as error:
+            self._engine.dispose()
+            # Neither the URL (it holds a password) nor the statement; the driver's first line alone.
+            reason = str(getattr(error, "orig", error)).partition("\n")[0]
+            raise StateError(f"the database of the control plane cannot be opened: {reason}") from None
+
+    @contextlib.contextmanager
+    def _transaction(self, *, writing: bool) -> Iterator[sa.Connection]:
+        with self._engine.connect() as connection:
+            if self._sqlite:
+                connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+            elif writing:
+                connection.exec_driver_sql(f"SET LOCAL lock_timeout = {BUSY_TIMEOUT_MS}")
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITERS_LOCK})")
+            else:
+                connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            yield connection
+            connection.commit()
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[_Reading]:
+        """See ``store.Store``."""
+        with self._transaction(writing=False) as connection:
+            yield _Reading(connection)
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[_Writing]:
+        """See ``store.Store``."""
+        try:
+            with self._transaction(writing=True) as connection:
+                yield _Writing(connection)
+        except sa.exc.OperationalError as error:
+            text = str(error.orig)
+            if "database is locked" in text or "lock timeout" in text:
+                raise problem(Code.UNAVAILABLE, "the database is busy; try again", wait_s=1.0) from None
+            raise
+
+    def close(self) -> None:
+        """See ``store.Store``."""
+        self._engine.dispose()
+
+
+def _engine(url: str) -> sa.Engine:
+    try:
+        parsed = sa.make_url(url)
+    except sa.exc.ArgumentError:
+        raise StateError("the URL of the control plane's database cannot be read; sqlite:///PATH") from None
+    if parsed.get_backend_name() == "postgresql":
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    elif parsed.get_backend_name() != "sqlite":
+        raise StateError(f"databases of {parsed.get_backend_name()} are not supported; use sqlite or postgresql")
+    elif not parsed.database or parsed.database == ":memory:":
+        raise StateError("the URL of the control plane's database names no file; sqlite:///PATH")
+    else:
+        _own(Path(parsed.database))
+    try:
+        # hide_parameters: no error text shows a statement's values.
+        engine = sa.create_engine(
+            parsed, hide_parameters=True, pool_pre_ping=not parsed.drivername.startswith("sqlite")
+        )
+    except ModuleNotFoundError:
+        raise StateError("PostgreSQL needs the extra: pip install 'headrace[postgres]'") from None
+    if parsed.get_backend_name() == "sqlite":
+        sa.event.listen(engine, "connect", _prepare_sqlite)
+    return engine
+
+
+def _own(path: Path) -> None:
+    """Make the file if it is not there, for nobody but its owner."""
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    except OSError as error:
+        raise StateError(f"the database {path} cannot be opened: {error.strerror}") from error
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    # The driver's own way of opening transactions would begin them too late.
+    connection.isolation_level = None
+    for statement in (
+        "PRAGMA journal_mode = WAL",
+        "PRAGMA synchronous = FULL",
+        "PRAGMA foreign_keys = ON",
+        f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}",
+    ):
+        connection.execute(statement)
+
+
+_BY_KEY: Final = sa.and_(*(RECORDS.c[name] == sa.bindparam(f"{name}_") for name in ("kind", "org", "sandbox", "id")))
+_REFERENCES_BY_KEY: Final = sa.and_(
+    *(REFERENCES.c[name] == sa.bindparam(f"{name}_") for name in ("kind", "org", "sandbox", "id"))
+)
+_GET: Final = sa.select(RECORDS).where(_BY_KEY)
+_UNIQUE: Final = sa.select(RECORDS).where(
+    RECORDS.c.kind == sa.bindparam("kind_"), RECORDS.c.unique_text == sa.bindparam("unique_")
+)
+
+
+def _key(kind: Kind, scope: Scope, resource_id: str) -> dict[str, str]:
+    return {"kind_": kind.value, "org_": scope.org, "sandbox_": scope.sandbox, "id_": resource_id}
+
+
+def _conditions(query: Query) -> list[sa.ColumnElement[bool]]:
+    conditions = [
+        RECORDS.c.kind == query.kind.value,
+        RECORDS.c.org == query.scope.org,
+        RECORDS.c.sandbox == query.scope.sandbox,
+    ]
+    if query.ids is not None:
+        conditions.append(RECORDS.c.id.in_(query.ids))
+    if query.names is not None:
+        conditions.append(RECORDS.c.name.in_(query.names))
+    if query.refers is not None:
+        referring = sa.select(REFERENCES.c.id).where(
+            REFERENCES.c.kind == query.kind.value,
+            REFERENCES.c.org == query.scope.org,
+            REFERENCES.c.sandbox == query.scope.sandbox,
+            REFERENCES.c.refers.in_(query.refers),
+        )
+        conditions.append(RECORDS.c.id.in_(referring))
+    return conditions
+
+
+def _behind(columns: Sequence[tuple[sa.Column[Any], bool]], after: Sequence[str | int]) -> sa.ColumnElement[bool]:
+    """True for rows that stand behind a place in an order of these columns."""
+    ways = []
+    for index, (column, descending) in enumerate(columns):
+        same = [earlier == value for (earlier, _), value in zip(columns[:index], after[:index], strict=True)]
+        ways.append(sa.and_(*same, column < after[index] if descending else column > after[index]))
+    return sa.or_(*ways)
+
+
+def _text(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _row(resource: Resource) -> dict[str, Any]:
+    return {
+        "kind": resource.kind.value,
+        "org": resource.scope.org,
+        "sandbox": resource.scope.sandbox,
+        **{name: getattr(resource, name) for name in _PLAIN},
+        **{name: _text(getattr(resource, name)) for name in _CODED},
+        "unique_text": resource.unique or None,
+    }
+
+
+def _resource(row: Any) -> Resource:
+    return Resource(
+        kind=Kind(row.kind),
+        scope=Scope(row.org, row.sandbox),
+        **{name: getattr(row, name) for name in _PLAIN},
+        body=_OBJECT.decode(row.body),
+        hidden=_STRINGS.decode(row.hidden),
+        refers=_IDS.decode(row.refers),
+        notes=_OBJECT.decode(row.notes),
+        unique=row.unique_text or "",
+    )
+
+
+def _line(entry: AuditEntry) -> dict[str, Any]:
+    plain = ("at_ms", "subject", "client", "action", "kind", "resource_id", "name")
+    return {
+        **{name: getattr(entry, name) for name in plain},
+        "org": entry.scope.org,
+        "sandbox": entry.scope.sandbox,
+        "before": None if entry.before is None else _text(entry.before),
+        "after": None if entry.after is None else _text(entry.after),
+    }
+
+
+def _entry(row: Any) -> AuditEntry:
+    return AuditEntry(
+        sequence=row.sequence, at_ms=row.at_ms, scope=Scope(row.org, row.sandbox), subject=row.subject,
+        client=row.client, action=row.action, kind=row.kind, resource_id=row.resource_id, name=row.name,
+        before=None if row.before is None else _OBJECT.decode(row.before),
+        after=None if row.after is None else _OBJECT.decode(row.after),
+    )  # fmt: skip
