@@ -143,7 +143,11 @@ class Taken(NamedTuple):
 
     @property
     def absorbed(self) -> tuple[str, ...]:
-        """Ids of profiles that no longer exist: this message is about all of them. None is heard of again."""
+        """Ids of profiles that are this one from now on: all that was written about them was written before.
+
+        On a shard that is read behind this one it may still be to come; whoever keeps the ids as names of this
+        profile knows it for outdated.
+        """
         return self.metadata.absorbed
 
 

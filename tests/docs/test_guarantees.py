@@ -59,6 +59,14 @@ def test_every_promise_names_a_test() -> None:
         assert NAMED.search(cells[-1]), f"no test shows: {cells[0]}"
 
 
+def test_every_invariant_names_a_test() -> None:
+    """All ten of the map have a test that would fail without them."""
+    always = [cells for head, cells in rows((ROOT / "ARCHITECTURE.md").read_text("utf-8")) if head.startswith("| |")]
+    assert [cells[0] for cells in always] == [f"I{n}" for n in range(1, 11)]
+    for cells in always:
+        assert NAMED.search(cells[-1]), f"no test for {cells[0]}"
+
+
 def test_figures_about_others_are_those_of_the_rows() -> None:
     """What is said of a measurement stands in a dated row of its results."""
     said = re.search(r"out of order\n0 here, (\d+) boto3, (\d+) aiokpl, (\d+) async-kinesis", PAGE.read_text("utf-8"))
