@@ -47,7 +47,12 @@ DEFINITIONS: Final = (
     Definition("flow_pending", "gauge", ("flow",), "Exports that wait in the outbox."),
     Definition("flow_exported_bytes", "counter", ("flow",), "Bytes of the messages made."),
     Definition("flow_retried", "counter", ("flow",), "Writes again after a certain refusal."),
-    Definition("flow_possible_duplicates", "counter", ("flow",), "Writes again of records whose fate was unknown."),
+    Definition(
+        "flow_possible_duplicates",
+        "counter",
+        ("flow",),
+        "Writes again of records whose fate was unknown, and what a killed process may have written.",
+    ),
     Definition("flow_halted", "gauge", ("flow",), "1 while the destination accepts nothing of the flow."),
     Definition("flow_requests", "counter", ("flow",), "Requests written since the start of the process."),
     Definition("flow_refusals", "counter", ("flow", "code"), "Records refused since the start, by code."),

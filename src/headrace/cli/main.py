@@ -447,7 +447,9 @@ def explain(
     sequence: Annotated[str, typer.Option(metavar="N", help="Sequence number of the record.")] = "",
     identity: Annotated[str, typer.Option(metavar="NS:ID", help="The last input about this person.")] = "",
     at: Annotated[str, typer.Option(metavar="TIME", help="With --identity: the last input by then.")] = "",
-    number: Annotated[int, typer.Option("--input", metavar="N", min=1, help="The input with this number.")] = 0,
+    number: Annotated[
+        int | None, typer.Option("--input", metavar="N", min=1, help="The input with this number.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Explain why an export was made and where it is, or why an input made none.
@@ -463,7 +465,7 @@ def explain(
     if not lone or (shard and not sequence) or (at and not identity):
         raise RefusedError("name one of --export, --sequence (with --shard), --identity (and --at), --input")
     given: dict[str, Any] = {"export_id": export, "shard": shard, "sequence": sequence, "identity": identity}
-    given |= {"ordinal": number} | ({"at_ms": _at(at, "--at")} if at else {})
+    given |= {"ordinal": number or 0} | ({"at_ms": _at(at, "--at")} if at else {})
     found = bootstrap.read_folder(_settings(data_dir), "explain", **given)
     if as_json:
         print(msgspec.json.encode(found).decode())
