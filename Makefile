@@ -11,12 +11,16 @@ BIN := .venv/bin
 UV := $(shell command -v uv)
 PIP_INSTALL := $(if $(UV),$(UV) pip install --python $(BIN)/python --quiet,$(BIN)/python -m pip install -qq --no-input)
 COMPILE := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
-	--no-emit-index-url --no-header --no-annotate --quiet --extra demo --group build
+	--no-emit-index-url --no-header --no-annotate --quiet --extra demo --extra postgres --group build
 NODE := tests/node
 ARGS ?=
 NAME ?=
+# Compiled with mypyc for wheels, benchmarks and a second run of their tests; never where one develops.
+COMPILED := $(addprefix headrace/,$(addprefix core/,cause.py envelope.py link.py merge.py message.py paths.py step.py \
+	times.py update.py view.py) runtimes/embedded/decide.py)
+CC_HERE := $(shell command -v cc)
 
-.PHONY: help install run test check fmt docs bench soak wheel node-modules requirements clean
+.PHONY: help install run test compiled check fmt docs bench soak test-compiled wheel node-modules postgres requirements clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -26,15 +30,29 @@ install: .venv/.run ## Install Headrace and what it needs into .venv
 run: install ## Run the demo: sample profiles in, messages read back from a local stream (ARGS="--once")
 	@$(BIN)/headrace demo $(ARGS)
 
-test: .venv/.dev node-modules ## Run all tests (ARGS="tests/core -x")
+test: .venv/.dev node-modules postgres ## Run all tests (ARGS="tests/core -x")
 	@$(BIN)/pytest $(ARGS)
+	@$(if $(ARGS)$(if $(CC_HERE),,no),,$(MAKE) -s test-compiled)
+
+test-compiled: build/compiled/.done ## Run the core's tests on the compiled core
+	@PYTHONPATH=build/compiled $(BIN)/pytest -q tests/core tests/runtimes/test_embedded.py
+
+compiled: build/compiled/.done ## Compile the core with mypyc into build/compiled (needs a C compiler)
+
+build/compiled/.done: .venv/.dev $(addprefix src/,$(COMPILED)) $(shell find src -name '*.py')
+	@echo "Compiling the core ..."
+	@rm -rf build/compiled && mkdir -p build/compiled && cp -r src/headrace build/compiled/
+	@printf '[mypy]\nignore_missing_imports = True\n' > build/compiled/mypy.ini
+	@cd build/compiled && ../../$(BIN)/mypyc $(COMPILED) > mypyc.log 2>&1 || { tail -20 mypyc.log; exit 1; }
+	@cd build/compiled && for f in $(COMPILED); do ls "$${f%.py}".*.so > /dev/null && rm "$$f"; done
+	@touch $@
 
 check: .venv/.dev ## Format, lint, types, the rule between rooms, and the fast tests
 	@$(BIN)/ruff format --check . || { echo "make fmt formats them"; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy src tests
 	@$(BIN)/lint-imports
-	@$(BIN)/pytest -q -m "not slow and not kinesis_local" $(ARGS)
+	@$(BIN)/pytest -q -m "not slow and not kinesis_local and not postgres" $(ARGS)
 
 fmt: .venv/.dev ## Format, and mend what can be mended
 	@$(BIN)/ruff format .
@@ -43,17 +61,20 @@ fmt: .venv/.dev ## Format, and mend what can be mended
 docs: .venv/.dev ## Check that the documents' links resolve and their commands run
 	@$(BIN)/pytest -q tests/test_repository.py $(wildcard tests/docs)
 
-bench: .venv/.bench ## Run one benchmark (NAME=writer, NAME=road)
+bench: .venv/.bench $(if $(CC_HERE),build/compiled/.done) ## Run one benchmark (NAME=writer, NAME=road)
 	@test -n "$(NAME)" || { echo "which one? make bench NAME=<name>, of:" $$(cd bench && ls -d */ | grep -v -e results -e out | tr -d /); exit 2; }
-	@$(BIN)/python -m bench.$(NAME) $(ARGS)
+	@PYTHONPATH=build/compiled $(BIN)/python -m bench.$(NAME) $(ARGS)
 
-soak: .venv/.dev node-modules ## Run the slow and the generated tests with many more cases
+soak: .venv/.dev node-modules postgres ## Run the slow and the generated tests with many more cases
 	@$(BIN)/pytest -m "slow or hypothesis" --hypothesis-profile=soak --timeout=3600 $(ARGS)
 
 wheel: .venv/.run ## Build the wheel into dist
 	@$(BIN)/hatchling build --target wheel --directory dist
 
 node-modules: $(NODE)/node_modules/.package-lock.json ## Install the servers that tests run against from npm
+
+postgres: ## Install PostgreSQL's server, which tests start, when it is missing
+	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || $(call debian,postgresql)
 
 requirements: ## Pin the dependencies of pyproject.toml anew (needs uv)
 	@rm -f requirements/*.txt
@@ -62,7 +83,7 @@ requirements: ## Pin the dependencies of pyproject.toml anew (needs uv)
 	@$(COMPILE) --constraints requirements/bench.txt --output-file requirements/run.txt
 
 clean: ## Remove what the targets made
-	rm -rf .venv dist $(NODE)/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv build dist $(NODE)/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Headrace needs Python 3.11 or newer: make PYTHON=python3.12 ..."; exit 1; }

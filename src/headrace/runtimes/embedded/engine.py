@@ -9,6 +9,7 @@ Keeps U1-U5 of runtimes/base.py.
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -299,8 +300,8 @@ class Engine:
     def _control(self, target: Target) -> StreamControl:
         """What a place has shown of itself, shared by the flows that write to it."""
         if not target.place:
-            return StreamControl(self._clock, self._rng)
-        return self._controls.setdefault(target.place, StreamControl(self._clock, self._rng))
+            return StreamControl(self._clock)
+        return self._controls.setdefault(target.place, StreamControl(self._clock))
 
     async def _pull(self, source: Source) -> None:
         """Read one source, as long as there is room."""
@@ -542,6 +543,8 @@ class Engine:
         if now_s - self._swept_s < _HOUSEKEEPING_S:
             return
         self._swept_s = now_s
+        if not gc.isenabled():
+            gc.collect()
         write = self._state.batch()
         options = self.options
         self._journal.sweep(write, now_ms, options.journal_ms, options.journal_bytes)
