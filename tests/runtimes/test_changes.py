@@ -115,6 +115,34 @@ def test_a_changed_target_gets_what_was_not_settled() -> None:
         assert [g for g in old + new if g % 10 == n] == list(range(n, 200, 10))
 
 
+def test_what_is_answered_while_a_flow_closes_is_not_sent_again() -> None:
+    """The answers come within the grace, and no update follows that would have them stored: the new flow knows."""
+    road = Road(MemoryDisk(), Lines(members(40, 40), ends=False), clock=Manual(), linger_s=0.005)
+    configuration = road.configuration
+
+    async def use(engine: Engine) -> Report:
+        road.held = held = asyncio.Event()
+
+        async def change() -> None:
+            while not road.waiting:
+                await asyncio.sleep(0)
+            changing = asyncio.ensure_future(to(road, configuration, "other", "new")(engine))
+            for _ in range(50):
+                await asyncio.sleep(0)
+            assert not changing.done()
+            held.set()
+            await changing
+            engine.stop()
+
+        changed = asyncio.create_task(change())
+        report = await wound(road.clock, engine.run())
+        await changed
+        return report
+
+    assert road.life(use).drained
+    assert (sorted(numbers(road, "f")), numbers(road, "new")) == (list(range(40)), [])
+
+
 def test_a_halted_flow_goes_on_with_a_changed_target() -> None:
     """Access was denied; with new credentials nothing waits for the old halt's pause."""
     configuration = snapshot(flow("f"))
@@ -185,29 +213,18 @@ def test_i6_closing_one_flow_does_not_hold_up_the_others(monkeypatch: pytest.Mon
     assert sorted(numbers(road, "f")) == list(range(200))
 
 
-def test_a_run_ends_when_all_that_is_left_is_halted() -> None:
-    """Nothing wakes a run up but the halt itself: it reports why, and the rest is kept."""
-    road = Road(MemoryDisk(), Lines(members(20, 20)), snapshot(flow("f"), flow("g")), clock=Manual(), linger_s=0.01)
+@pytest.mark.parametrize("others", [(), ("f",)], ids=["alone", "beside another"])
+def test_a_run_ends_when_all_that_is_left_is_halted(others: tuple[str, ...]) -> None:
+    """Alone, nothing wakes a run up but the halt itself: it reports why, and the rest is kept."""
+    configuration = snapshot(*(flow(flow_id) for flow_id in (*others, "g")))
+    road = Road(MemoryDisk(), Lines(members(20, 20)), configuration, clock=Manual(), linger_s=0.01)
     road.stream("g").script(Rule(Verdict.HALT, times=None, code="AccessDeniedException", detail="not allowed"))
-
-    async def use(engine: Engine) -> Report:
-        running = asyncio.create_task(engine.run(until_drained=True))
-        for _ in range(100):
-            # Less than any probe's pause: the halt alone must end the run.
-            for _ in range(100):
-                await asyncio.sleep(0)
-            road.clock.advance(0.01)
-            if running.done():
-                break
-        else:
-            engine.stop()
-            await wound(road.clock, running)
-            raise AssertionError("still waiting")
-        return await running
-
-    report = road.life(use)
+    begun = road.clock.monotonic_s()
+    report = road.life(lambda engine: wound(road.clock, engine.run(until_drained=True)))
+    # Less than any probe's pause: the halt alone has ended the run.
+    assert road.clock.monotonic_s() - begun < 5
     by_id = {f.flow_id: f for f in report.flows}
-    assert (by_id["f"].pending, by_id["f"].halted) == (0, "")
+    assert all(by_id[flow_id].pending == 0 and not by_id[flow_id].halted for flow_id in others)
     assert (by_id["g"].pending, by_id["g"].halted) == (20, "AccessDeniedException: not allowed")
     assert not report.drained
     road.stream("g").clear_rules()
