@@ -144,7 +144,7 @@ class UseCaseError(RefusedError):
     Attributes:
         error_code: Number and HTTP status of the closed list ``control.problems``: ``1404-412``.
         title: What kind of refusal, the same for every error of the code.
-        message: What is wrong and what to do next.
+        problem: What is wrong and what to do next.
         mistakes: Every place in the request that is wrong; empty when the message says it.
         wait_s: Least wait before trying again; 0 when waiting changes nothing.
     """
@@ -152,15 +152,15 @@ class UseCaseError(RefusedError):
     code = "use-case"
     error_code: str
     title: str
-    message: str
+    problem: str
     mistakes: Sequence[Mistake]
     wait_s: float
 
     def __init__(
-        self, *, error_code: str, title: str, message: str, mistakes: Sequence[Mistake] = (), wait_s: float = 0.0
+        self, *, error_code: str, title: str, problem: str, mistakes: Sequence[Mistake] = (), wait_s: float = 0.0
     ) -> None:
         super().__init__(
-            message, error_code=error_code, title=title, message=message, mistakes=tuple(mistakes), wait_s=wait_s
+            problem, error_code=error_code, title=title, problem=problem, mistakes=tuple(mistakes), wait_s=wait_s
         )
 
     @property

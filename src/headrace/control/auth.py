@@ -74,7 +74,7 @@ def checked(
     target = rules.read_connection(report, plain, "", control.catalog.specs)
     refuse(report.mistakes)
     params = _params(plain)
-    control.reach.check(report, params, spec, "auth.params")
+    control.reach.check(report, params, spec, target.auth_name, "auth.params")
     refuse(report.mistakes, Code.ADDRESS_REFUSED)
     refuse(destination_mistakes(control, target, "auth"))
     hidden = {

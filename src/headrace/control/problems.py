@@ -154,7 +154,7 @@ def problem(code: Code, message: str, *, mistakes: Sequence[Mistake] = (), wait_
         wait_s: Least wait before trying again.
     """
     return UseCaseError(
-        error_code=str(code), title=TABLE[code].title, message=message, mistakes=mistakes, wait_s=wait_s
+        error_code=str(code), title=TABLE[code].title, problem=message, mistakes=mistakes, wait_s=wait_s
     )
 
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from headrace.core.report import Report
-from headrace.destinations.base import Spec
+from headrace.destinations.base import AuthSpec, Spec
 
 _FILES: Final = ("caFile", "tokenFile", "profile")
 """Parameters of any destination that name something on the machine."""
@@ -33,13 +33,14 @@ class Reach(msgspec.Struct, frozen=True, kw_only=True):
     hosts: tuple[str, ...] = ()
     machine: bool = False
 
-    def check(self, report: Report, auth: Mapping[str, Any], spec: Spec, place: str) -> None:
+    def check(self, report: Report, auth: Mapping[str, Any], spec: Spec, way: str, place: str) -> None:
         """Note every parameter that names what is not allowed.
 
         Args:
             report: Takes the mistakes.
             auth: Parameters of a base connection as they were given.
             spec: Of its destination.
+            way: Name of the way to authenticate.
             place: Where they stand.
         """
         for name, value in auth.items():
@@ -53,9 +54,10 @@ class Reach(msgspec.Struct, frozen=True, kw_only=True):
                     )
             elif name in _FILES and value not in (None, "") and not self.machine:
                 report.mistake(f"{place}.{name}", _MACHINE, "leave it out")
-        secret = [each.name for way in spec.auth for each in way.parameters if each.secret]
-        if secret and not self.machine and not any(auth.get(name) for name in secret):
-            report.mistake(place, _MACHINE, f"give {secret[0]}")
+        keys = {each.name: _key(each) for each in spec.auth}
+        needed = next(filter(None, keys.values()), None)
+        if needed and not self.machine and not auth.get(keys.get(way) or ""):
+            report.mistake(place, _MACHINE, f"give {needed}")
 
     def allows(self, host: str) -> bool:
         """True when a URL may name a host."""
@@ -65,6 +67,11 @@ class Reach(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _MACHINE: Final = "uses what belongs to the machine, which the settings do not allow"
+
+
+def _key(way: AuthSpec) -> str | None:
+    """The parameter that holds the secret of whoever connects; None for a way that takes it from the machine."""
+    return next((each.name for each in way.parameters if each.secret and not each.name.startswith("proxy")), None)
 
 
 def _host(url: str) -> str:
