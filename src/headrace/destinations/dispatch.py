@@ -29,7 +29,7 @@ import msgspec
 from headrace.clock import Clock
 from headrace.destinations.base import Outcome, Verdict, Writer
 from headrace.destinations.pending import Block, Pending, pending, prepared
-from headrace.destinations.rates import InFlight, StreamControl, hash_of
+from headrace.destinations.rates import Breaker, InFlight, StreamControl, hash_of
 from headrace.errors import BugError, StateError
 
 __all__ = ["Block", "Counts", "Dispatcher", "Halt", "Pending", "pending"]
@@ -38,7 +38,7 @@ _FIRST_WAIT_S: Final = 0.05
 _MOST_WAIT_S: Final = 20.0
 _PACE_S: Final = 0.05
 _LOOK_EVERY: Final = 16
-"""Requests between two looks at where keys went, while nothing is limited."""
+"""Answers between two looks at where keys went, while nothing is limited."""
 
 _PROBE_S: Final = (5.0, 10.0, 30.0, 60.0)
 """Pauses before a halted flow is tried again; the last one repeats."""
@@ -77,7 +77,7 @@ class Dispatcher:
         settled: Called with exports that left for good, in batches; ``Pending.outcome`` tells how.
         unsettled: Tells whether (bucket, ordinal) of this flow still waits somewhere.
         halted: Called when the destination accepts nothing any more; ``halt`` tells why.
-        control: What the flows to one stream share: its shards' limits and its breaker. None for one alone.
+        control: What the flows to one stream share: which shard has which keys, and their limits. None for one alone.
         linger_s: How long a request that is not full waits for more.
         ordered: False gives up lanes (ordering none).
     """
@@ -102,8 +102,10 @@ class Dispatcher:
         self._settled = settled
         self._unsettled = unsettled
         self._on_halt = halted
-        self.control = control or StreamControl(clock, rng)
+        self.control = control or StreamControl(clock)
+        self.breaker = Breaker(rng)
         self._in_flight = InFlight(writer.limits.in_flight)
+        self._answers = 0
         self._limited: dict[str, deque[Pending]] = {}
         """By shard what waits for its rate."""
         self._limited_records = 0
@@ -258,7 +260,7 @@ class Dispatcher:
         now = self._clock.monotonic_s()
         self._come_back(now)
         most = self._in_flight.allowed
-        breaker = self.control.breaker
+        breaker = self.breaker
         if self.halt is not None or breaker.open:
             probe_s = max(self._probe_at - now if self.halt is not None else 0.0, breaker.wait_s(now))
             if probe_s > 0:
@@ -380,6 +382,8 @@ class Dispatcher:
             if not batch:
                 return
         self.counts.requests += 1
+        if self.breaker.open:
+            self.breaker.probe()
         task = asyncio.create_task(self._send(batch))
         self._flying.add(task)
         task.add_done_callback(self._landed)
@@ -437,19 +441,22 @@ class Dispatcher:
             outcome = refused[0].outcome
             assert outcome is not None
             self._in_flight.failed()
-            control.breaker.failed(outcome.code, outcome.detail, self._clock.monotonic_s())
+            self.breaker.failed(outcome.code, outcome.detail, self._clock.monotonic_s())
             return
-        if control.breaker.open:
+        if self.breaker.open:
             # All that waited for the stream to answer goes now.
             self._later = [(0.0, count, back) for _, count, back in self._later]
-        control.breaker.answered()
-        self._in_flight.answered(took_s, refused=bool(refused))
+        self.breaker.answered()
+        # A refusal that names its shard is that shard's trouble, and slows that shard alone (D6).
+        loaded = any(p.outcome is not None and (not p.outcome.shard or control.seen.auto) for p in refused)
+        self._in_flight.answered(took_s, refused=loaded)
         for p in refused:
             outcome = p.outcome
             if outcome is not None and outcome.shard and outcome.verdict == Verdict.RETRY:
                 control.learn(hash_of(p.key), outcome.shard)
                 control.throttled(outcome.shard)
-        if control.limits or not self.counts.requests % _LOOK_EVERY:
+        self._answers += 1
+        if control.limits or not self._answers % _LOOK_EVERY:
             control.look([(p.key, p.outcome.shard) for p in delivered if p.outcome is not None and p.outcome.shard])
 
     # -- afterwards -------------------------------------------------------------------------------
