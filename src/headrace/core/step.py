@@ -196,11 +196,13 @@ def _restate(envelope: Envelope, change: Backfill | Replay, ordinal: int, now_ms
             held.append(CATCH_UP)
         elif not _wanted(kind, after, flow, mapped):
             held.append("not-a-member")
-        elif not consents(flow, after.attributes):
+        elif not consents(flow, after.attributes) and not (kind == CATCH_UP and flow.id in after.marks):
             held.append("consent")
         else:
             held.append(_EXPORTED)
-            export, mark = _export(view, flow, mapped, Cause(kind), run)
+            # Of one that was told of, a consent withdrawn is told too: that may be what was held back.
+            withdrawn = [] if consents(flow, after.attributes) else [WITHDRAWN]
+            export, mark = _export(view, flow, mapped, Cause(kind, withdrawn), run)
             exports.append((index, mark.bucket, export))
             after.marks = {**after.marks, flow.id: mark}
     if exports:

@@ -315,11 +315,15 @@ class _Deciding:
         if len(found.identities) != len(update.identities):
             self._links[len(self._kinds)] = [update.identities.index(i) for i in found.identities]
         held = self._count_step(done)
+        self._hold_back(held, profile_id)
+        self._journal(records.UPDATE, body, source, profile_id, held)
+
+    def _hold_back(self, held: tuple[str, ...], profile_id: str) -> None:
+        """Mark the profile stale for the flows that are over their budget and would have told of it."""
         if self._snapshot.overflowing and CATCH_UP in held:
             for flow, reason in zip(self._snapshot.flows, held, strict=True):
                 if reason == CATCH_UP:
                     self._stale[flow.id, profile_id] = True
-        self._journal(records.UPDATE, body, source, profile_id, held)
 
     def _link(self, update: Update) -> Link:
         rows = self._rows.young
@@ -405,8 +409,9 @@ class _Deciding:
                     self._index[identity] = None
             self._forget(command.profile_id)
         held = self._count_step(done)
-        if isinstance(command, Backfill) and command.kind == CATCH_UP:
-            self._stale[command.flow_id, command.profile_id] = CATCH_UP in held
+        if isinstance(command, Backfill) and command.kind == CATCH_UP and command.flow_id in self._snapshot.by_id:
+            self._stale[command.flow_id, command.profile_id] = False
+        self._hold_back(held, command.profile_id)
         self._journal(_KINDS[type(command)], msgspec.msgpack.encode(command), 255, command.profile_id, held)
 
     def _journal(self, kind: int, body: bytes, source: int, profile_id: str, held: tuple[str, ...]) -> None:

@@ -221,6 +221,7 @@ class Engine:
         self.store_configuration()
         self._open_flows(self._snapshot, self._targets)
         self._decider.snapshot = with_overflowing(self._snapshot, frozenset(self.overflow.overflowing))
+        self._look_at_budgets()
         self._take_over()
         pulls: list[asyncio.Task[None]] = []
         opened: list[Source] = []
@@ -491,6 +492,8 @@ class Engine:
         self.store_configuration()
         self._open_flows(snapshot, targets)
         self._decider.snapshot = with_overflowing(snapshot, frozenset(self.overflow.overflowing))
+        # Budgets and policies may be others now, and the flow that held the sources back may be gone.
+        self._look_at_budgets()
         if not done.done():
             done.set_result(None)
 
@@ -503,6 +506,7 @@ class Engine:
     async def _finish(self, pulls: Sequence[asyncio.Task[None]]) -> Report:
         """Drain: what was read is decided, what is on its way gets its time, the rest stays on disk."""
         self._stopping = True
+        self.overflow.stop()
         self._space.set()
         # A source may wait, while it closes, for what it handed over to be acknowledged: rounds go on meanwhile.
         ending = asyncio.gather(*(source.close() for source in self._sources), *pulls, return_exceptions=True)

@@ -32,12 +32,15 @@ _OVERHEAD_BYTES: Final = 600
 """What an export takes in memory beside its message, about: objects, lane, block."""
 
 
+_GONE: Final = 32
+"""Settled blocks that may be listed behind one that waits, before the list is made anew."""
+
 Staged = tuple[int, Block, list[Export]]
 """A bucket, the block put into it, and the block's exports."""
 
 
 class _Bucket:
-    __slots__ = ("blocks", "cursor", "head", "loaded_bytes", "number")
+    __slots__ = ("blocks", "cursor", "gone", "head", "loaded_bytes", "number")
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -46,6 +49,8 @@ class _Bucket:
         """Ordinal from which blocks are still on disk only; None when all are loaded."""
         self.head = 0
         self.loaded_bytes = 0
+        self.gone = 0
+        """Blocks behind the first that are settled whole: as long as it waits, they are still listed."""
 
 
 class Outbox:
@@ -230,6 +235,7 @@ class Outbox:
             self._buckets[number].loaded_bytes -= block.loaded_bytes
             if block.marked:
                 batch.delete(self._marks[number] + ordinal)
+            self._buckets[number].gone += 1
             whole.append((number, first, block.ordinals[-1]))
         self._touched.clear()
         for number in {number for number, _, _ in whole}:
@@ -244,6 +250,10 @@ class Outbox:
         blocks = bucket.blocks
         while blocks and not blocks[0].left:
             bucket.head = blocks.popleft().ordinals[-1] + 1
+            bucket.gone -= 1
+        if bucket.gone > max(_GONE, len(blocks) // 2):
+            blocks = bucket.blocks = deque([block for block in blocks if block.left])
+            bucket.gone = 0
         if blocks:
             bucket.head = blocks[0].ordinals[0]
 

@@ -47,6 +47,7 @@ class Overflow:
         self.catching_up: dict[str, tuple[bytes, int]] = {}
         """Flow id to the key after which stale profiles are read on, and the run's number."""
         self._submitted: dict[str, int] = {}
+        self._stopped = False
         self.sources_held = False
 
     def open(self, flow: RunningFlow, ordinal: int) -> None:
@@ -65,6 +66,12 @@ class Overflow:
         self.catching_up.pop(flow_id, None)
         self._submitted.pop(flow_id, None)
 
+    def stop(self) -> None:
+        """Catch up no further: the process ends, and the next one goes on."""
+        self._stopped = True
+        self.catching_up.clear()
+        self._submitted.clear()
+
     def look(self, flows: Mapping[str, RunningFlow], ordinal: int) -> bool:
         """Look at all budgets after a commit.
 
@@ -77,6 +84,9 @@ class Overflow:
             size, budget = flow.outbox.stored_bytes, flow.compiled.disk_budget_bytes
             if flow.compiled.overflow == "stop-sources":
                 held = held or size >= (budget // 2 if self.sources_held else budget)
+                if flow_id in self.overflowing:  # it had the other policy until now
+                    self.overflowing.discard(flow_id)
+                    self._begin(flow_id, ordinal)
             elif size >= budget and flow_id not in self.overflowing:
                 self.overflowing.add(flow_id)
                 self.catching_up.pop(flow_id, None)
@@ -97,13 +107,15 @@ class Overflow:
         return start, start + b"\xff"
 
     def _begin(self, flow_id: str, ordinal: int) -> None:
+        if self._stopped:
+            return
         self.catching_up[flow_id] = (self._span(flow_id)[0], ordinal)
         self._submitted[flow_id] = 0
         self._changed(flow_id, "catching-up")
 
     def done(self, command: Backfill) -> None:
         """One stale profile was dealt with."""
-        if command.flow_id in self._submitted:
+        if command.kind == CATCH_UP and command.flow_id in self._submitted:
             self._submitted[command.flow_id] -= 1
 
     def _go_on(self, flow_id: str) -> None:
@@ -121,7 +133,14 @@ class Overflow:
             self.catching_up[flow_id] = (key + b"\0", run)
             if found >= _AT_ONCE:
                 return
-        if not found:
+        if found:
+            return
+        first = self._span(flow_id)[0]
+        if start != first and next(iter(self._state.scan(first, end)), None) is not None:
+            # A profile that was passed has meanwhile absorbed a stale one.
+            self.catching_up[flow_id] = (first, run)
+            self._go_on(flow_id)
+        else:
             del self.catching_up[flow_id]
             del self._submitted[flow_id]
             self._changed(flow_id, "recovered")
