@@ -83,9 +83,7 @@ def _without_consent(view: View, flow: CompiledFlow, mapped: message.Mapped, *, 
     told = [
         side
         for side in view.sides
-        if flow.id in side.marks
-        and consents(flow, side.attributes)
-        and is_member(side, mapped)
+        if flow.id in side.marks and consents(flow, side.attributes) and is_member(side, mapped)
     ]
     if not told:
         return WITHDRAWN if relevant else "no-relevant-change"
