@@ -17,7 +17,7 @@ from tests.cli.commands import headrace
 from tests.destinations.kinesis.streams import client, read
 from tests.e2e.updates import STREAMS, configuration, write_configuration
 
-pytestmark = [pytest.mark.slow]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 PERMISSIONS = ["kinesis:ListStreams", "kinesis:PutRecord", "kinesis:PutRecords"]
 
 

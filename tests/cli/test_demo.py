@@ -29,7 +29,7 @@ def _figures(out: str) -> dict[str, int]:
     return {name: int(figure.replace(",", "")) for name, figure in found}
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_the_demo_ends_by_itself_with_messages_read_back(tmp_path: Path) -> None:
     """0 without a terminal; messages are valid JSON of AEP's shape, and the summary's figures fit together."""
     done = headrace("demo", "--once", "--profiles", "300", data=tmp_path, env=WIDE)
@@ -53,7 +53,7 @@ def test_the_demo_ends_by_itself_with_messages_read_back(tmp_path: Path) -> None
     assert headrace("journal", "replay", data=tmp_path / "demo").code == 0
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_an_interrupted_demo_ends_in_order(tmp_path: Path) -> None:
     """Ctrl-C while messages arrive drains, shows the summary and ends with 0."""
     with background("demo", "--profiles", "20000", data=tmp_path, env=WIDE) as running:

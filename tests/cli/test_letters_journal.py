@@ -11,7 +11,7 @@ from headrace.testing import Child
 from tests.cli.commands import headrace
 from tests.e2e.updates import STREAMS, updates, write_configuration
 
-pytestmark = [pytest.mark.slow]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 WRONG = [
     b'{"identityMap":',
     b"[1]",

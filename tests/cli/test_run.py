@@ -17,7 +17,7 @@ from headrace.testing import Child, Fault, Script, canonical, content, export_id
 from tests.cli.commands import background, headrace
 from tests.e2e.updates import PLANS, STREAMS, configuration, updates, write_configuration, write_updates
 
-pytestmark = [pytest.mark.slow]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 REFUSING = Script(faults=(Fault(kind="throttle", rate=1.0),))
 
 

@@ -18,7 +18,7 @@ from headrace.testing import Child, Fault, Script, canonical, content, fold, jud
 from tests.cli.commands import Running, background, headrace
 from tests.e2e.updates import PLANS, STREAMS, configuration, updates, write_configuration
 
-pytestmark = [pytest.mark.slow]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 
 class Serving:
