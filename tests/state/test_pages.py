@@ -18,6 +18,7 @@ from headrace.state.pages import EXPORT_ID, PROFILE_ID, SEQUENCE, Pages, Reader,
 
 KEYS = Keys()
 HOUR_MS = 3_600_000
+CAUSES = [Cause("live", ["segment"]), Cause("live", ["attribute"], ["n"])]
 
 
 def ids(rng: random.Random, count: int) -> list[str]:
@@ -31,11 +32,10 @@ def ledger_block(
     codes = [int(rng.random() < 0.05) for _ in range(rows)]
     return records.LedgerBlock(
         at_ms, ["f1", "f2"], ["c"], ["s0", "s1", "s2"],
-        [records.encode(Cause("live", ["segment"])), records.encode(Cause("live", ["attribute"], ["n"]))],
         ["", "Bad"],
         [rng.randrange(2) for _ in range(rows)], records.pack_ids(ids(rng, rows)),
         records.pack_ids(rng.choices(profiles, k=rows)), list(range(rows)), [1] * rows, [2] * rows, [3] * rows,
-        [0] * rows, [5] * rows, [rng.randrange(2) for _ in range(rows)], [rng.randrange(3) for _ in range(rows)],
+        [0] * rows, [at_ms - 5] * rows, rng.choices(CAUSES, k=rows), [rng.randrange(3) for _ in range(rows)],
         ["" if code else str(10**20 + first + n) for n, code in enumerate(codes)], codes, [1] * rows,
     )  # fmt: skip
 
@@ -223,7 +223,7 @@ def test_an_entry_tells_everything() -> None:
     state = MemoryState()
     block = ledger_block(random.Random(4), 10_000, 2, ["ab" * 16], 1)
     block.codes, block.code, block.sequence = ["", "TooLarge"], [0, 1], ["77", ""]
-    block.cause, block.shard, block.flow = [1, 0], [2, 0], [0, 1]
+    block.cause, block.shard, block.flow = CAUSES[::-1], [2, 0], [0, 1]
     write = state.batch()
     Roll(state, KEYS, LEDGER).put(write, 1, block)
     state.commit(write)

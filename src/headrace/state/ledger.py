@@ -17,8 +17,6 @@ from headrace.state.base import State
 from headrace.state.keys import LEDGER, MOST, Keys
 from headrace.state.pages import EXPORT_ID, PROFILE_ID, SEQUENCE, Pages, Reader, id_mark, text_mark
 
-_decode_cause: Final = msgspec.msgpack.Decoder(Cause).decode
-
 DELIVERED: Final = "delivered"
 DEAD_LETTER: Final = "dead-letter"
 
@@ -193,8 +191,8 @@ def _entry(block: records.LedgerBlock, first: int, i: int) -> Entry:
         version=block.version[i],
         epoch=block.epoch[i],
         configuration=block.configs[block.config[i]],
-        cause=_decode_cause(block.causes[block.cause[i]]),
-        made_ms=block.at_ms - block.age_ms[i],
+        cause=block.cause[i],
+        made_ms=block.made_ms[i],
         settled_ms=block.at_ms,
         outcome=DEAD_LETTER if code else DELIVERED,
         shard=block.shards[block.shard[i]],

@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 import zstandard
 
-from headrace.core.model import Export
+from headrace.core.model import Cause, Export
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _COMPRESS: Final = zstandard.ZstdCompressor(level=1)
@@ -161,7 +161,6 @@ class LedgerBlock(msgspec.Struct, array_like=True):
         flows: Flow ids, by index.
         configs: Configuration versions, by index.
         shards: Shards, by index; "" for what no shard took.
-        causes: Encoded causes, by index.
         codes: Why exports were not taken, by index; "" for delivered ones.
         flow: Per export the index of its flow.
         export_id: Ids of the exports, 16 bytes each.
@@ -171,8 +170,8 @@ class LedgerBlock(msgspec.Struct, array_like=True):
         version: Per export the profile version.
         epoch: Per export the profile's epoch.
         config: Per export the index of its configuration version.
-        age_ms: Per export its age at ``at_ms``.
-        cause: Per export the index of its cause.
+        made_ms: Per export when it was made.
+        cause: Per export its cause.
         shard: Per export the index of its shard.
         sequence: Per export the sequence number; "" for a dead letter.
         code: Per export the index of its code.
@@ -183,7 +182,6 @@ class LedgerBlock(msgspec.Struct, array_like=True):
     flows: list[str]
     configs: list[str]
     shards: list[str]
-    causes: list[bytes]
     codes: list[str]
     flow: list[int]
     export_id: bytes
@@ -193,8 +191,8 @@ class LedgerBlock(msgspec.Struct, array_like=True):
     version: list[int]
     epoch: list[int]
     config: list[int]
-    age_ms: list[int]
-    cause: list[int]
+    made_ms: list[int]
+    cause: list[Cause]
     shard: list[int]
     sequence: list[str]
     code: list[int]
@@ -265,6 +263,14 @@ def unpack_id(column: bytes, index: int) -> str:
     """One id of a column; "" for zeros."""
     found = column[ID_BYTES * index : ID_BYTES * (index + 1)]
     return found.hex() if any(found) else ""
+
+
+def indexed(names: Sequence[str]) -> tuple[list[str], list[int]]:
+    """The different names, and for each of *names* its index among them."""
+    places = {name: place for place, name in enumerate(dict.fromkeys(names))}
+    if len(places) == 1:
+        return list(places), [0] * len(names)
+    return list(places), list(map(places.__getitem__, names))
 
 
 def packed(block: JournalBlock | LedgerBlock) -> bytes:

@@ -52,26 +52,18 @@ def _count(counted: records.FlowTotals, done: Sequence[Pending]) -> None:
 
 def entered(settled: Sequence[tuple[str, Sequence[Pending]]], now_ms: int) -> records.LedgerBlock:
     """The ledger block of settlements by flow id; at least one."""
-    flows: dict[str, int] = {}
-    flow: list[int] = []
-    for flow_id, done in settled:
-        flow += [flows.setdefault(flow_id, len(flows))] * len(done)
     every = [p for _, done in settled for p in done]
     exports = [p.export for p in every]
-    configs: dict[str, int] = {}
-    shards: dict[str, int] = {}
-    causes: dict[bytes, int] = {}
-    cause = [causes.setdefault(records.encode(e.cause), len(causes)) for e in exports]
-    config = [configs.setdefault(e.config, len(configs)) for e in exports]
     outcomes = [p.outcome or _NONE for p in every]
-    codes: dict[str, int] = {}
-    shard = [shards.setdefault(o.shard, len(shards)) for o in outcomes]
-    code = [codes.setdefault(o.code, len(codes)) for o in outcomes]
+    flows, flow = records.indexed([flow_id for flow_id, done in settled for _ in done])
+    configs, config = records.indexed([e.config for e in exports])
+    shards, shard = records.indexed([o.shard for o in outcomes])
+    codes, code = records.indexed([o.code for o in outcomes])
     return records.LedgerBlock(
-        now_ms, list(flows), list(configs), list(shards), list(causes), list(codes), flow,
+        now_ms, flows, configs, shards, codes, flow,
         records.pack_ids([e.export_id for e in exports]), records.pack_ids([e.profile_id for e in exports]),
         [e.ordinal for e in exports], [e.seq for e in exports], [e.version for e in exports],
-        [e.epoch for e in exports], config, [now_ms - e.made_ms for e in exports], cause, shard,
+        [e.epoch for e in exports], config, [e.made_ms for e in exports], [e.cause for e in exports], shard,
         [o.sequence for o in outcomes], code, [p.attempts for p in every],
     )  # fmt: skip
 
