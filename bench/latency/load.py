@@ -18,7 +18,7 @@ import msgspec
 import uvloop
 
 AUDIENCE = "0b4d1f0e-1111-4c1e-9b7e-2c6f5f0a0001"
-MOST_CONNECTIONS = 256
+MOST_CONNECTIONS = 2000
 ANSWER_BOUND_S = 20.0
 
 
