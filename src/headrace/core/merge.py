@@ -159,7 +159,7 @@ def _requalified(had: Membership | None, change: MembershipChange, ordinal: int,
     """The membership after the change; *had* itself when nothing changes, None when the change is older."""
     since = change.since
     if had is None:
-        return Membership(change.member, since or from_ms(now_ms), change.valid_until, ordinal)
+        return Membership(change.member, since or from_ms(now_ms), change.valid_until, ordinal, now_ms)
     if since is None:
         if change.member == had.member and change.valid_until in (None, had.valid_until):
             return had
@@ -168,7 +168,7 @@ def _requalified(had: Membership | None, change: MembershipChange, ordinal: int,
         return None
     if (change.member, since, change.valid_until) == (had.member, had.since, had.valid_until):
         return had
-    return Membership(change.member, since, change.valid_until, ordinal)
+    return Membership(change.member, since, change.valid_until, ordinal, now_ms)
 
 
 def add_identities(old: dict[str, list[str]], found: Iterable[Identity]) -> dict[str, list[str]]:

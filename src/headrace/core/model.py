@@ -35,12 +35,15 @@ class Membership(msgspec.Struct, array_like=True, frozen=True, gc=False):
         since: lastQualificationTime, canonical: ``2026-01-11T21:24:39.000Z``, so that text order is time order.
         valid_until: The end stated by the update, canonical, or None.
         ordinal: Ordinal of the input that gave it this state; of equal times the later one wins a merge.
+        received_ms: Time of that input's batch, epoch milliseconds: what runs out some time after it was received
+            is counted from there.
     """
 
     member: bool
     since: str
     valid_until: str | None = None
     ordinal: int = 0
+    received_ms: int = 0
 
 
 class FlowMark(msgspec.Struct, array_like=True, frozen=True, gc=False):

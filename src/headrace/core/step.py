@@ -155,7 +155,7 @@ def _delete(envelope: Envelope, ordinal: int, now_ms: int, snapshot: Snapshot) -
     now = from_ms(now_ms)
     gone = {
         namespace: {
-            segment_id: Membership(False, max(now, m.since), None, ordinal) if m.member else m
+            segment_id: Membership(False, max(now, m.since), None, ordinal, now_ms) if m.member else m
             for segment_id, m in segments.items()
         }
         for namespace, segments in envelope.memberships.items()

@@ -198,6 +198,8 @@ class _Deciding:
                     self._apply_update(number, index, update, seen, batch.bodies[index], source)
         for command in self._commands:
             self._apply_command(command)
+        for refused in self._out.refused:
+            refused.sort(key=lambda one: one.index)  # some are found out only when they are stored
         self._count_flows()
         self._write(names)
         return self._out
