@@ -11,7 +11,12 @@ import msgspec
 
 from headrace.clock import Manual
 from headrace.control import (
-    base_connections, flows, organisations, segments, source_connections, target_connections,
+    base_connections,
+    flows,
+    organisations,
+    segments,
+    source_connections,
+    target_connections,
 )  # fmt: skip
 from headrace.control.access import Caller, Permission, system
 from headrace.control.catalog import PROFILE_SERVICE_ID, Catalog

@@ -13,7 +13,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.control import configuration
+from headrace.control import configuration, connection_rules
 from headrace.control.configuration import Configuration
 from headrace.core import compile, flow_settings, selectors
 from headrace.core import flow as flows
@@ -372,6 +372,6 @@ def test_every_key_is_documented() -> None:
     """A key that the page does not name is not there for anybody."""
     page = (HERE.parents[1] / "docs" / "configuration.md").read_text()
     keys = {*configuration.ROOT_KEYS, *configuration.SETTING_KEYS, *flow_settings.KEYS, *compile.FLOW_KEYS}
-    keys |= {*configuration.SEGMENT_KEYS, *configuration.CONNECTION_KEYS, *configuration.TARGET_KEYS}
+    keys |= {*configuration.SEGMENT_KEYS, *connection_rules.CONNECTION_KEYS, *connection_rules.TARGET_KEYS}
     keys |= {*selectors.SEGMENT_KEYS, *selectors.SCHEDULE_KEYS}
     assert [key for key in sorted(keys) if f"`{key}`" not in page] == []

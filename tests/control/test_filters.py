@@ -161,12 +161,12 @@ def test_any_path_and_any_quoted_values_are_read_as_written(path: list[tuple[str
 @given(st.text(max_size=30))
 def test_any_text_is_read_or_refused_with_a_code(text: str) -> None:
     """No text breaks the reader, and what it reads can be matched."""
+    status = 200
     try:
-        read = filters.parse(text)
+        assert filters.parse(text).matches(ITEM) in (True, False)
     except UseCaseError as error:
-        assert error.status == 400
-    else:
-        assert read.matches(ITEM) in (True, False)
+        status = error.status
+    assert status in (200, 400)
 
 
 def test_narrowing_leaves_what_it_cannot_answer() -> None:
@@ -182,9 +182,9 @@ def test_narrowing_leaves_what_it_cannot_answer() -> None:
         "createdAt>1",
     ]
     narrowed = filters.narrow(filters.parse_all(texts))
-    assert narrowed.ids == {"a", "b"}
-    assert narrowed.names == {"n"}
-    assert narrowed.refers == {"F"}
+    assert narrowed.ids == frozenset({"a", "b"})
+    assert narrowed.names == frozenset({"n"})
+    assert narrowed.refers == frozenset({"F"})
     assert [f"{each.field}{each.operator}{each.values[0]}" for each in narrowed.rest] == [
         "id==a", "flowId==F", "baseConnectionId==B", "state==enabled", "name!=x", "createdAt>1",
     ]  # fmt: skip

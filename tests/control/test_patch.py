@@ -114,16 +114,15 @@ PATHS = st.lists(KEYS | st.sampled_from(["2", "3", "01"]), min_size=1, max_size=
 OPERATIONS = st.lists(st.tuples(st.sampled_from(patch.OPERATIONS), PATHS, JSON), min_size=1, max_size=5)
 
 
-class Impossible(Exception):
+class ImpossibleError(Exception):
     """The reference cannot apply an instruction."""
 
 
 def reference(document: Any, op: str, path: list[str], value: Any) -> Any:
     """RFC 6902, sections 4.1 to 4.3, on plain values."""
     if isinstance(document, dict):
-        if len(path) > 1 or op != "add":
-            if path[0] not in document:
-                raise Impossible
+        if (len(path) > 1 or op != "add") and path[0] not in document:
+            raise ImpossibleError
         changed = dict(document)
         if len(path) > 1:
             changed[path[0]] = reference(document[path[0]], op, path[1:], value)
@@ -133,12 +132,12 @@ def reference(document: Any, op: str, path: list[str], value: Any) -> Any:
             changed[path[0]] = value
         return changed
     if not isinstance(document, list):
-        raise Impossible
+        raise ImpossibleError
     appends = op == "add" and len(path) == 1
     if appends and path[0] == "-":
         return [*document, value]
     if path[0] not in [str(n) for n in range(len(document) + appends)]:
-        raise Impossible
+        raise ImpossibleError
     index = int(path[0])
     if len(path) > 1:
         middle = [reference(document[index], op, path[1:], value)]
@@ -161,7 +160,7 @@ def test_patches_do_what_the_rfc_says(
     try:
         for op, path, value in instructions:
             expected = reference(expected, op, path, value)
-    except Impossible:
+    except ImpossibleError:
         assert refused(operations, document).error_code == "1455-400"
     else:
         assert patch.apply(document, patch.operations(operations)) == expected

@@ -31,7 +31,8 @@ def flow(number: int, **fields: Any) -> Resource:
 def keep(store: Store, *records: Resource) -> None:
     """Put records in, which all fit."""
     with store.write() as transaction:
-        assert all([transaction.insert(each) for each in records])
+        for each in records:
+            assert transaction.insert(each)
 
 
 def entry(number: int, **fields: Any) -> AuditEntry:
@@ -133,15 +134,15 @@ def test_t4_of_two_writers_on_one_etag_one_wins(store: Store) -> None:
         assert not transaction.replace(flow(1, etag='"late"'), '"e1"')
         assert not transaction.remove(flow(1))
         assert not transaction.replace(flow(9), '"e9"')
-    with store.read() as transaction:
-        assert transaction.get(Kind.FLOW, HERE, "id1") == new
-        assert transaction.find(Query(kind=Kind.FLOW, scope=HERE, refers=frozenset({"own1"}))) == []
-        assert transaction.find(Query(kind=Kind.FLOW, scope=HERE, refers=frozenset({"other"}))) == [new]
+    with store.read() as reader:
+        assert reader.get(Kind.FLOW, HERE, "id1") == new
+        assert reader.find(Query(kind=Kind.FLOW, scope=HERE, refers=frozenset({"own1"}))) == []
+        assert reader.find(Query(kind=Kind.FLOW, scope=HERE, refers=frozenset({"other"}))) == [new]
     with store.write() as transaction:
         assert transaction.remove(new)
         assert not transaction.remove(new)
-    with store.read() as transaction:
-        assert transaction.find(Query(kind=Kind.FLOW, scope=HERE, refers=frozenset({"other"}))) == []
+    with store.read() as reader:
+        assert reader.find(Query(kind=Kind.FLOW, scope=HERE, refers=frozenset({"other"}))) == []
 
 
 def test_ids_and_unique_texts_are_taken_once(store: Store) -> None:
@@ -235,10 +236,10 @@ def test_the_audit_log_is_read_back_by_what_it_says(store: Store) -> None:
         transaction.append(lines[:2])
         transaction.append([])
         transaction.append(lines[2:])
-    with store.read() as transaction:
+    with store.read() as reader:
 
         def at(**conditions: Any) -> list[int]:
-            return [each.at_ms for each in transaction.audit(AuditQuery(**{"org": "org", **conditions}))]
+            return [each.at_ms for each in reader.audit(AuditQuery(**{"org": "org", **conditions}))]
 
         assert at() == [4, 3, 2, 1]
         assert at(sandbox="prod") == [3, 2, 1]
@@ -246,7 +247,7 @@ def test_the_audit_log_is_read_back_by_what_it_says(store: Store) -> None:
         assert at(subject="t") == [2]
         assert at(action="delete") == at(kind="runs") == at(resource_id="id3") == [3]
         assert at(from_ms=2, to_ms=4) == [3, 2]
-        whole = transaction.audit(AuditQuery(org="org"))
+        whole = reader.audit(AuditQuery(org="org"))
         assert [msgspec.structs.replace(each, sequence=0) for each in reversed(whole)] == lines[:4]
         assert at(limit=3) == [4, 3, 2]
         assert at(before=whole[2].sequence) == [1]

@@ -106,7 +106,7 @@ def patch_connection(
             raise problem(Code.SPEC_FIXED, "the connection spec of a connection cannot be updated; make a new one")
         document, hidden, target = auth.checked(control, caller.scope, old.id, document, old)
         _check_targets(change, old, target)
-        same = document == old.body and hidden == old.hidden
+        same = document.get("auth") == old.body.get("auth") and hidden == old.hidden
         new = msgspec.structs.replace(
             old,
             body=document if same else _authorized(control, document),

@@ -165,7 +165,8 @@ def delete_flow(control: Control, caller: Caller, flow_id: str, if_match: str | 
 
 def _maps(document: Mapping[str, Any]) -> bool:
     """True when a new flow's document maps anything or sets anything of ours."""
-    for transformation in document.get("transformations") or ():
+    transformations = document.get("transformations")
+    for transformation in transformations if isinstance(transformations, list) else ():
         params = transformation.get("params") if isinstance(transformation, Mapping) else None
         for name, part in params.items() if isinstance(params, Mapping) else ():
             if name == "headrace" or not isinstance(part, Mapping) or part.get("selectors"):

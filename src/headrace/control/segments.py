@@ -204,10 +204,12 @@ def get_segments(control: Control, caller: Caller, body: Any) -> dict[str, dict[
     with reading(control, caller, _VIEW) as transaction:
         given = body_of(body, ("ids",))
         report = Report()
-        ids = [
-            report.text(each, "id", f"ids[{index}]", required=True) if isinstance(each, Mapping) else ""
-            for index, each in enumerate(report.elements(given, "ids", "", required=True))
-        ]
+        ids = []
+        for index, each in enumerate(report.elements(given, "ids", "", required=True)):
+            if isinstance(each, Mapping):
+                ids.append(report.text(each, "id", f"ids[{index}]", required=True))
+            else:
+                report.mistake(f"ids[{index}]", "must be an object with id")
         if len(ids) > MAX_LIMIT:
             report.mistake("ids", f"holds {len(ids)} ids", f"at most {MAX_LIMIT}")
         refuse(report.mistakes)
