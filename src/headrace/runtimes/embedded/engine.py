@@ -171,6 +171,7 @@ class Engine:
         if drain_s is not None:
             self._drain_s = drain_s
         self._stopping = True
+        self.overflow.stop()
         self._work.set()
         self._space.set()
 
@@ -359,7 +360,10 @@ class Engine:
             raise self._failure
 
     def _done(self) -> bool:
-        return not self.overflow.catching_up and all(flow.idle or flow.stuck for flow in self.flows.values())
+        catching_up = self.overflow.catching_up
+        return all(
+            flow.stuck or (flow.idle and flow_id not in catching_up) for flow_id, flow in self.flows.items()
+        )  # fmt: skip
 
     def _take(self) -> list[SourceBatch]:
         taken: list[SourceBatch] = []

@@ -32,6 +32,9 @@ _OVERHEAD_BYTES: Final = 600
 """What an export takes in memory beside its message, about: objects, lane, block."""
 
 
+_EXPORT_BYTES: Final = 1024
+"""Taken for the size of an export until one was stored."""
+
 _GONE: Final = 32
 """Settled blocks that may be listed behind one that waits, before the list is made anew."""
 
@@ -68,6 +71,8 @@ class Outbox:
         self._flow_id = flow_id
         self._share = budget_bytes // BUCKETS
         self.stored_bytes = 0
+        self.export_bytes = _EXPORT_BYTES
+        """Size on disk of an export, as the last ones had it."""
         self._buckets = [_Bucket(n) for n in range(BUCKETS)]
         self._outbox = [keys.bucket(OUTBOX, flow_id, n) for n in range(BUCKETS)]
         self._marks = [keys.bucket(SETTLED, flow_id, n) for n in range(BUCKETS)]
@@ -93,12 +98,14 @@ class Outbox:
             else:
                 run.append(export)
         staged = []
+        before = self.stored_bytes
         for bucket, run in runs.items():
             first = run[0].ordinal
             encoded = _encode(run)
             batch.put(self._outbox[bucket] + first.to_bytes(8, "big"), encoded)
             self.stored_bytes += len(encoded)
             staged.append((bucket, Block(bucket, [e.ordinal for e in run], stored_bytes=len(encoded)), run))
+        self.export_bytes = (self.stored_bytes - before) // max(len(exports), 1) + 1
         self._put_heads(batch)
         return staged
 

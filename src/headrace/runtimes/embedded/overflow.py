@@ -25,7 +25,7 @@ from headrace.state.base import State
 from headrace.state.keys import Keys
 
 _AT_ONCE = 500
-"""Stale profiles that are made up for in one batch."""
+"""Most stale profiles that are made up for in one batch."""
 
 
 class Overflow:
@@ -47,6 +47,7 @@ class Overflow:
         self.catching_up: dict[str, tuple[bytes, int]] = {}
         """Flow id to the key after which stale profiles are read on, and the run's number."""
         self._submitted: dict[str, int] = {}
+        """Flow id to what was submitted and is not decided yet, whatever became of the flow meanwhile."""
         self._stopped = False
         self.sources_held = False
 
@@ -64,13 +65,11 @@ class Overflow:
         """The flow is gone; its stale marks stay for when it comes back."""
         self.overflowing.discard(flow_id)
         self.catching_up.pop(flow_id, None)
-        self._submitted.pop(flow_id, None)
 
     def stop(self) -> None:
         """Catch up no further: the process ends, and the next one goes on."""
         self._stopped = True
         self.catching_up.clear()
-        self._submitted.clear()
 
     def look(self, flows: Mapping[str, RunningFlow], ordinal: int) -> bool:
         """Look at all budgets after a commit.
@@ -90,13 +89,12 @@ class Overflow:
             elif size >= budget and flow_id not in self.overflowing:
                 self.overflowing.add(flow_id)
                 self.catching_up.pop(flow_id, None)
-                self._submitted.pop(flow_id, None)
                 self._changed(flow_id, "over")
             elif flow_id in self.overflowing and size <= budget // 2:
                 self.overflowing.discard(flow_id)
                 self._begin(flow_id, ordinal)
             if flow_id in self.catching_up:
-                self._go_on(flow_id)
+                self._go_on(flow_id, flow)
         if held != self.sources_held:
             self.sources_held = held
             self._changed("", "stopped" if held else "recovered")
@@ -110,7 +108,7 @@ class Overflow:
         if self._stopped:
             return
         self.catching_up[flow_id] = (self._span(flow_id)[0], ordinal)
-        self._submitted[flow_id] = 0
+        self._submitted.setdefault(flow_id, 0)
         self._changed(flow_id, "catching-up")
 
     def done(self, command: Backfill) -> None:
@@ -118,10 +116,14 @@ class Overflow:
         if command.kind == CATCH_UP and command.flow_id in self._submitted:
             self._submitted[command.flow_id] -= 1
 
-    def _go_on(self, flow_id: str) -> None:
-        """Submit the next stale profiles, once the former are dealt with."""
+    def _go_on(self, flow_id: str, flow: RunningFlow) -> None:
+        """Submit the next stale profiles, once the former are dealt with: about as many as there is room for."""
         if self._submitted[flow_id] > 0:
             return
+        room = flow.compiled.disk_budget_bytes * 3 // 4 - flow.outbox.stored_bytes
+        if room <= 0:
+            return
+        most = max(1, min(_AT_ONCE, room // (2 * flow.outbox.export_bytes)))
         start, run = self.catching_up[flow_id]
         end = self._span(flow_id)[1]
         found = 0
@@ -131,7 +133,7 @@ class Overflow:
             self._submitted[flow_id] += 1
             self._submit(Backfill(profile_id, flow_id, str(run), CATCH_UP))
             self.catching_up[flow_id] = (key + b"\0", run)
-            if found >= _AT_ONCE:
+            if found >= most:
                 return
         if found:
             return
@@ -139,10 +141,9 @@ class Overflow:
         if start != first and next(iter(self._state.scan(first, end)), None) is not None:
             # A profile that was passed has meanwhile absorbed a stale one.
             self.catching_up[flow_id] = (first, run)
-            self._go_on(flow_id)
+            self._go_on(flow_id, flow)
         else:
             del self.catching_up[flow_id]
-            del self._submitted[flow_id]
             self._changed(flow_id, "recovered")
 
 
