@@ -7,7 +7,7 @@ inputs of the same batch must see is kept in two small caches, which also spare 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, Generic, TypeVar
 
 import msgspec
@@ -40,6 +40,9 @@ _KINDS: Final = {
 
 _BASE_VERSIONS: Final = 256
 """A profile is also journaled as it was at every so many of its versions, so that few inputs lead to any state."""
+
+_SLICE: Final = 64
+"""Updates that are decoded before they are decided."""
 
 _REPEATED: Final = b"repeated"
 """In place of an update id's digest: known to be a repeat."""
@@ -104,7 +107,7 @@ class Decider:
         snapshot: The configuration; may be replaced between batches.
         installation_key: Names profiles.
         dedup_window_ms: How long an update's id is remembered.
-        cached: Profiles kept decoded in memory.
+        cached: Profiles kept in memory, as bytes.
 
     Attributes:
         base_from: A profile that no input from this ordinal on has changed is journaled as it was before the
@@ -120,7 +123,7 @@ class Decider:
         self._installation_key = installation_key
         self._window_ms = dedup_window_ms
         self._rows: _Recent[Identity, Row] = _Recent(2 * cached)
-        self._profiles: _Recent[str, Envelope] = _Recent(cached)
+        self._profiles: _Recent[str, bytes] = _Recent(cached)
         self.base_from = 0
 
     def decide(
@@ -166,6 +169,8 @@ class _Deciding:
         self._totals, self._batch = totals, batch
         self._guards = Guards(self._snapshot.max_identities, self._snapshot.unstitchable)
         self._dirty: dict[str, bytes | None] = {}
+        self._at_hand: dict[str, Envelope] = {}
+        """Profiles decoded for the input at hand."""
         self._index: dict[Identity, Row | None] = {}
         self._kinds = bytearray()
         self._bodies: list[bytes] = []
@@ -173,6 +178,8 @@ class _Deciding:
         self._out = Decision(len(self._snapshot.flows), len(batches))
         self._flow_totals = [totals.flows.setdefault(f.id, records.FlowTotals()) for f in self._snapshot.flows]
         self._seen: dict[bytes, bool] = {}
+        self._asked: list[bytes] = []
+        self._stamped = self._snapshot.merge_by == "timestamp"
         self._new_ids: list[bytes] = []
         self._held: dict[tuple[str, ...], int] = {}
         self._stale: dict[tuple[str, str], bool] = {}
@@ -186,17 +193,25 @@ class _Deciding:
     def run(self) -> Decision:
         self._rows.turn()
         self._profiles.turn()
-        parsed = [self._parse(number, batch) for number, batch in enumerate(self._batches)]
-        self._prefetch([update for batch in parsed for update, _ in batch if update is not None])
         names: list[str] = []
+        places: list[tuple[int, int, int]] = []
         for number, batch in enumerate(self._batches):
             if batch.source not in names:
                 names.append(batch.source)
             source = names.index(batch.source)
-            for index, (update, seen) in enumerate(parsed[number]):
-                if update is not None:
-                    self._apply_update(number, index, update, seen, batch.bodies[index], source)
+            self._totals.received += len(batch.bodies)
+            places += [(number, index, source) for index in range(len(batch.bodies))]
+        # A slice at a time is decoded, read and decided: so much stays in the processor's cache.
+        for start in range(0, len(places), _SLICE):
+            parsed = [one for place in places[start : start + _SLICE] if (one := self._parse(*place)) is not None]
+            self._prefetch([update for update, _, _, _, _ in parsed])
+            for update, digest, number, index, source in parsed:
+                self._at_hand.clear()
+                self._apply_update(number, index, update, digest, self._batches[number].bodies[index], source)
+        if self._commands:
+            self._prefetch_profiles({command.profile_id for command in self._commands})
         for command in self._commands:
+            self._at_hand.clear()
             self._apply_command(command)
         for refused in self._out.refused:
             refused.sort(key=lambda one: one.index)  # some are found out only when they are stored
@@ -206,33 +221,30 @@ class _Deciding:
 
     # -- reading ----------------------------------------------------------------------------------
 
-    def _parse(self, number: int, batch: SourceBatch) -> list[tuple[Update | None, bytes | None]]:
-        """Decode a source's batch: each update with the digest of its id; None where it is refused."""
-        stamped = self._snapshot.merge_by == "timestamp"
-        ids = batch.ids
-        parsed: list[tuple[Update | None, bytes | None]] = []
-        refused_before = {r.index: r for r in batch.refused} if batch.refused else None
-        self._totals.received += len(batch.bodies)
-        for index, body in enumerate(batch.bodies):
-            if refused_before and index in refused_before:
-                self._refuse(number, refused_before[index])
-                parsed.append((None, None))
-                continue
-            try:
-                update = parse_update(body, stamped=stamped)
-            except UpdateRefusedError as error:
-                self._refuse(number, Refused(index, error.reason, str(error)))
-                parsed.append((None, None))
-                continue
-            update_id = (ids[index] if ids is not None else None) or update.update_id
-            digest = None
-            if self._repeats is not None:
-                digest = _REPEATED if index in self._repeats else None
-            elif update_id is not None:
+    def _parse(
+        self, number: int, index: int, source: int
+    ) -> tuple[Update, bytes | None, int, int, int] | None:  # fmt: skip
+        """Decode one update, with the digest of its id; None where it is refused."""
+        batch = self._batches[number]
+        for before in batch.refused:
+            if before.index == index:
+                self._refuse(number, before)
+                return None
+        try:
+            update = parse_update(batch.bodies[index], stamped=self._stamped)
+        except UpdateRefusedError as error:
+            self._refuse(number, Refused(index, error.reason, str(error)))
+            return None
+        digest = None
+        if self._repeats is not None:
+            digest = _REPEATED if index in self._repeats else None
+        else:
+            update_id = (batch.ids[index] if batch.ids is not None else None) or update.update_id
+            if update_id is not None:
                 digest = hashlib.blake2b(update_id.encode(), digest_size=16).digest()
-                self._seen[digest] = False
-            parsed.append((update, digest))
-        return parsed
+                if digest not in self._seen:
+                    self._asked.append(digest)
+        return update, digest, number, index, source
 
     def _refuse(self, number: int, refused: Refused) -> None:
         self._out.refused[number].append(refused)
@@ -243,7 +255,7 @@ class _Deciding:
         """One read for identities and update ids, one for profiles."""
         rows = self._rows
         wanted = list({i for u in updates for i in u.identities if rows.get(i) is None})
-        digests = list(self._seen)
+        digests, self._asked = self._asked, []
         key = self._keys.identity
         stored = self._d.read([*(key(*i) for i in wanted), *(self._keys.update_id(d) for d in digests)])
         for identity, value in zip(wanted, stored, strict=False):
@@ -252,31 +264,51 @@ class _Deciding:
                 rows.young[identity] = Row(row.profile_id, row.epoch)
         for digest, value in zip(digests, stored[len(wanted) :], strict=True):
             self._seen[digest] = value is not None and int.from_bytes(value, "big") > self._now_ms
-        self._prefetch_profiles(updates)
-
-    def _prefetch_profiles(self, updates: Sequence[Update]) -> None:
-        rows, profiles = self._rows.young, self._profiles
-        ids = {command.profile_id for command in self._commands}
+        ids: set[str] = set()
         for update in updates:
             known = False
             for identity in update.identities:
-                row = rows.get(identity)
-                if row is not None:
-                    ids.add(row.profile_id)
+                found = rows.young.get(identity)
+                if found is not None:
+                    ids.add(found.profile_id)
                     known = True
             if not known:
                 ids.add(name(self._d._installation_key, update.primary))
-        wanted = [profile_id for profile_id in ids if profiles.get(profile_id) is None]
+        self._prefetch_profiles(ids)
+
+    def _prefetch_profiles(self, ids: Iterable[str]) -> None:
+        recent, dirty = self._profiles, self._dirty
+        wanted = [one for one in ids if one not in dirty and recent.get(one) is None]
         stored = self._d.read([self._keys.profile(profile_id) for profile_id in wanted])
-        young = profiles.young
         for profile_id, value in zip(wanted, stored, strict=True):
             if value is not None:
-                young[profile_id] = decode(value)
+                recent.young[profile_id] = value
+
+    def _stored(self, profile_id: str) -> bytes | None:
+        """A profile's bytes as of now; None when it does not exist."""
+        if profile_id in self._dirty:
+            return self._dirty[profile_id]
+        return self._profiles.young.get(profile_id)
+
+    def _profile(self, profile_id: str) -> Envelope | None:
+        """A profile as of now, decoded once an input."""
+        found = self._at_hand.get(profile_id)
+        if found is None:
+            stored = self._stored(profile_id)
+            if stored is None:
+                return None
+            found = self._at_hand[profile_id] = decode(stored)
+        return found
+
+    def _existing(self, profile_id: str) -> Envelope:
+        found = self._profile(profile_id)
+        assert found is not None
+        return found
 
     # -- deciding ---------------------------------------------------------------------------------
 
     def _count(self, profile_id: str) -> int:
-        profile = self._profiles.young.get(profile_id)
+        profile = self._profile(profile_id)
         return sum(map(len, profile.identities.values())) if profile else 0
 
     def _apply_update(
@@ -289,10 +321,9 @@ class _Deciding:
             self._seen[digest] = True
             self._new_ids.append(digest)
         found = self._link(update)
-        profiles = self._profiles.young
         profile_id = found.profile_id or self._new_name(update)
-        envelope = profiles.get(profile_id) if found.profile_id else None
-        absorbed = [profiles[other] for other in found.absorbed]
+        envelope = self._existing(profile_id) if found.profile_id else None
+        absorbed = [self._existing(other) for other in found.absorbed] if found.absorbed else []
         done = step(
             envelope, absorbed, update, found.identities, profile_id, self._ordinal, self._now_ms, self._snapshot
         )
@@ -308,12 +339,11 @@ class _Deciding:
                     self._seen[digest] = False
                     self._new_ids.remove(digest)
                 return
+            self._base(envelope, absorbed)
             self._dirty[profile_id] = encoded
-            profiles[profile_id] = done.envelope
             self._relink(done.envelope, absorbed, found)
             if envelope is None:
                 self._totals.profiles += 1
-            self._base(envelope, absorbed)
         if len(found.identities) != len(update.identities):
             self._links[len(self._kinds)] = [update.identities.index(i) for i in found.identities]
         held = self._count_step(done)
@@ -342,7 +372,7 @@ class _Deciding:
 
     def _new_name(self, update: Update) -> str:
         profile_id = name(self._d._installation_key, update.primary)
-        if profile_id in self._profiles.young:
+        if self._stored(profile_id) is not None:
             return name(self._d._installation_key, update.primary, self._ordinal)
         return profile_id
 
@@ -375,7 +405,6 @@ class _Deciding:
 
     def _forget(self, profile_id: str) -> None:
         self._dirty[profile_id] = None
-        self._profiles.drop(profile_id)
         self._totals.profiles -= 1
 
     def _repeat(self, update: Update, body: bytes, source: int) -> None:
@@ -389,20 +418,19 @@ class _Deciding:
         if envelope is None:
             self._bases[len(self._kinds)] = []
         elif absorbed:
-            self._bases[len(self._kinds)] = [encode(e) for e in (envelope, *absorbed)]
+            self._bases[len(self._kinds)] = [self._stored(e.profile_id) or b"" for e in (envelope, *absorbed)]
             self._absorbed[len(self._kinds)] = [e.profile_id for e in absorbed]
         elif envelope.ordinal < self._d.base_from or not envelope.version % _BASE_VERSIONS:
-            self._bases[len(self._kinds)] = [encode(envelope)]
+            self._bases[len(self._kinds)] = [self._stored(envelope.profile_id) or b""]
 
     def _apply_command(self, command: Command) -> None:
         self._totals.received += 1
-        envelope = self._profiles.young.get(command.profile_id)
+        envelope = self._profile(command.profile_id)
         done = step(envelope, (), command, (), command.profile_id, self._ordinal, self._now_ms, self._snapshot)
         if done.changed:
             self._base(envelope, ())
         if done.changed and done.envelope is not None:
             self._dirty[command.profile_id] = encode(done.envelope)
-            self._profiles.young[command.profile_id] = done.envelope
         elif envelope is not None and done.envelope is None:
             for namespace, ids in envelope.identities.items():
                 for key in ids:
@@ -455,11 +483,14 @@ class _Deciding:
 
     def _write(self, names: list[str]) -> None:
         batch, keys = self._batch, self._keys
+        recent = self._profiles
         for profile_id, encoded in self._dirty.items():
             if encoded is None:
                 batch.delete(keys.profile(profile_id))
+                recent.drop(profile_id)
             else:
                 batch.put(keys.profile(profile_id), encoded)
+                recent.young[profile_id] = encoded
         for identity, row in self._index.items():
             if row is None:
                 batch.delete(keys.identity(*identity))
