@@ -67,16 +67,32 @@ def test_ids_that_no_record_has_are_not_found(store: Store, text: str) -> None:
         assert transaction.unique(Kind.FLOW, text) is None
 
 
-def test_what_was_read_is_a_value(store: Store) -> None:
-    """Changing a record that was kept or read changes nothing that is stored."""
+def test_what_is_kept_is_not_its_makers_any_more(store: Store) -> None:
+    """Changing what was handed in changes nothing that is stored; reading twice, by id or in a list, is the same."""
     mine = flow(1)
     keep(store, mine)
     mine.body["n"].append("mine")
-    with store.read() as transaction:
-        read = transaction.find(Query(kind=Kind.FLOW, scope=HERE))[0]
-        read.body["n"].append("theirs")
-        read.notes["x"] = 1
-        assert transaction.get(Kind.FLOW, HERE, "id1") == flow(1)
+    for _ in range(2):
+        with store.read() as transaction:
+            assert transaction.find(Query(kind=Kind.FLOW, scope=HERE)) == [flow(1)]
+            assert transaction.get(Kind.FLOW, HERE, "id1") == flow(1)
+
+
+def test_lists_of_any_length_are_read(store: Store) -> None:
+    """More records than one statement names, new and changed ones among those read before."""
+    keep(store, *[flow(number) for number in range(1100)])
+    query = Query(kind=Kind.FLOW, scope=HERE)
+    with store.read() as reader:
+        assert len(reader.find(query)) == 1100
+    new = flow(5, etag='"new"', body={"name": "changed"})
+    with store.write() as transaction:
+        assert transaction.replace(new, '"e5"')
+        transaction.note(flow(6), {"seen": "now"})
+    with store.read() as reader:
+        found = {each.id: each for each in reader.find(query)}
+    assert found["id5"] == new
+    assert found["id6"] == flow(6, notes={"seen": "now"})
+    assert found["id7"] == flow(7)
 
 
 def test_t1_an_error_undoes_the_whole_transaction(store: Store) -> None:

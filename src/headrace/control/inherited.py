@@ -49,19 +49,16 @@ def flows(transaction: Reading, records: list[Resource], sandbox_id: str) -> lis
     bases = by_id(
         transaction, Kind.CONNECTION, scope, (i for each in used if (i := each.body.get("baseConnectionId")))
     )
+    # Shared by the items: many flows use the same connections.
+    begins = {each.id: {**_used(each, bases), "typeInfo": TYPE_INFO} for each in sources.values()}
+    ends = {each.id: _used(each, bases) for each in targets.values()}
     return [
         {
             **stamped(each, sandbox_id),
             "inheritedAttributes": {
                 "properties": {"isDestinationFlow": True},
-                "sourceConnections": [
-                    {**_used(sources[i], bases), "typeInfo": TYPE_INFO}
-                    for i in each.body["sourceConnectionIds"]
-                    if i in sources
-                ],
-                "targetConnections": [
-                    _used(targets[i], bases) for i in each.body["targetConnectionIds"] if i in targets
-                ],
+                "sourceConnections": [begins[i] for i in each.body["sourceConnectionIds"] if i in begins],
+                "targetConnections": [ends[i] for i in each.body["targetConnectionIds"] if i in ends],
             },
             "runs": f"/runs?property=flowId=={each.id}",
             **each.notes,

@@ -102,7 +102,7 @@ class AuditQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reading(Protocol):
-    """What a transaction can read. The records are values: changing them changes nothing."""
+    """What a transaction can read. The records are shared with other readers: nobody changes one in place."""
 
     def get(self, kind: Kind, scope: Scope, resource_id: str) -> Resource | None:
         """One record, or None."""

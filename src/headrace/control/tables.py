@@ -7,9 +7,9 @@ PostgreSQL: one writer at a time by an advisory lock, readers by ``REPEATABLE RE
 from __future__ import annotations
 
 import contextlib
-import os
+import threading
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from headrace.errors import StateError
 
 from . import schema
+from .database import BUSY_TIMEOUT_MS, engine_of
 from .filters import storable
 from .problems import Code, problem
 from .resources import Kind, Resource, Scope
@@ -26,7 +27,8 @@ from .store import AuditEntry, AuditQuery, Query
 
 _WRITERS_LOCK: Final = 0x6865_6164_7261_6365
 """Key of PostgreSQL's advisory lock: "headrace"."""
-BUSY_TIMEOUT_MS: Final = 10_000
+_CHUNK: Final = 1000
+"""Ids in one statement."""
 _COLUMNS: Final = {
     "name": RECORDS.c.name,
     "id": RECORDS.c.id,
@@ -44,11 +46,38 @@ _IDS: Final = msgspec.json.Decoder(tuple[str, ...])
 _OBJECT: Final = msgspec.json.Decoder(dict[str, Any])
 
 
+class _Decoded:
+    """Records as they were decoded, by their etag, which changes with everything but notes: lists read few bodies.
+
+    Args:
+        most: Records kept; the longest unused goes first.
+    """
+
+    def __init__(self, most: int = 4096) -> None:
+        self._most = most
+        self._records: OrderedDict[tuple[str, ...], Resource] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: tuple[str, ...]) -> Resource | None:
+        with self._lock:
+            found = self._records.get(key)
+            if found is not None:
+                self._records.move_to_end(key)
+            return found
+
+    def put(self, key: tuple[str, ...], record: Resource) -> None:
+        with self._lock:
+            self._records[key] = record
+            if len(self._records) > self._most:
+                self._records.popitem(last=False)
+
+
 class _Reading:
     """See ``store.Reading``."""
 
-    def __init__(self, connection: sa.Connection) -> None:
+    def __init__(self, connection: sa.Connection, decoded: _Decoded) -> None:
         self._connection = connection
+        self._decoded = decoded
 
     def get(self, kind: Kind, scope: Scope, resource_id: str) -> Resource | None:
         if not storable(resource_id):
@@ -63,13 +92,27 @@ class _Reading:
         return _resource(row) if row else None
 
     def find(self, query: Query) -> list[Resource]:
-        statement = sa.select(RECORDS).where(*_conditions(query))
+        statement = sa.select(RECORDS.c.id, RECORDS.c.etag, RECORDS.c.notes).where(*_conditions(query))
         columns = [(_COLUMNS[each.field], each.descending) for each in query.order]
         columns.append((RECORDS.c.id, False))
         if query.after is not None:
             statement = statement.where(_behind(columns, query.after))
         statement = statement.order_by(*(column.desc() if down else column.asc() for column, down in columns))
-        return [_resource(row) for row in self._connection.execute(statement.limit(query.limit))]
+        rows = self._connection.execute(statement.limit(query.limit)).all()
+        head = (query.kind.value, *query.scope)
+        found = {row.id: self._decoded.get((*head, row.id, row.etag)) for row in rows}
+        missing = [each for each, record in found.items() if record is None]
+        for start in range(0, len(missing), _CHUNK):
+            chunk = sa.select(RECORDS).where(
+                *_conditions(
+                    Query(kind=query.kind, scope=query.scope, ids=frozenset(missing[start : start + _CHUNK]))
+                )
+            )
+            for row in self._connection.execute(chunk):
+                record = msgspec.structs.replace(_resource(row), notes={})
+                self._decoded.put((*head, record.id, record.etag), record)
+                found[record.id] = record
+        return [_noted(found[row.id], row.notes) for row in rows]
 
     def count(self, query: Query) -> int:
         statement = sa.select(sa.func.count()).select_from(RECORDS).where(*_conditions(query))
@@ -147,7 +190,8 @@ class TablesStore:
     """
 
     def __init__(self, url: str) -> None:
-        self._engine = _engine(url)
+        self._engine = engine_of(url)
+        self._decoded = _Decoded()
         self._sqlite = self._engine.dialect.name == "sqlite"
         try:
             with self._transaction(writing=True) as connection:
@@ -175,14 +219,14 @@ class TablesStore:
     def read(self) -> Iterator[_Reading]:
         """See ``store.Store``."""
         with self._transaction(writing=False) as connection:
-            yield _Reading(connection)
+            yield _Reading(connection, self._decoded)
 
     @contextlib.contextmanager
     def write(self) -> Iterator[_Writing]:
         """See ``store.Store``."""
         try:
             with self._transaction(writing=True) as connection:
-                yield _Writing(connection)
+                yield _Writing(connection, self._decoded)
         except sa.exc.OperationalError as error:
             text = str(error.orig)
             if "database is locked" in text or "lock timeout" in text:
@@ -192,51 +236,6 @@ class TablesStore:
     def close(self) -> None:
         """See ``store.Store``."""
         self._engine.dispose()
-
-
-def _engine(url: str) -> sa.Engine:
-    try:
-        parsed = sa.make_url(url)
-    except sa.exc.ArgumentError:
-        raise StateError("the URL of the control plane's database cannot be read; sqlite:///PATH") from None
-    if parsed.get_backend_name() == "postgresql":
-        parsed = parsed.set(drivername="postgresql+psycopg")
-    elif parsed.get_backend_name() != "sqlite":
-        raise StateError(f"databases of {parsed.get_backend_name()} are not supported; use sqlite or postgresql")
-    elif not parsed.database or parsed.database == ":memory:":
-        raise StateError("the URL of the control plane's database names no file; sqlite:///PATH")
-    else:
-        _own(Path(parsed.database))
-    try:
-        # hide_parameters: no error text shows a statement's values.
-        engine = sa.create_engine(
-            parsed, hide_parameters=True, pool_pre_ping=not parsed.drivername.startswith("sqlite")
-        )
-    except ModuleNotFoundError:
-        raise StateError("PostgreSQL needs the extra: pip install 'headrace[postgres]'") from None
-    if parsed.get_backend_name() == "sqlite":
-        sa.event.listen(engine, "connect", _prepare_sqlite)
-    return engine
-
-
-def _own(path: Path) -> None:
-    """Make the file if it is not there, for nobody but its owner."""
-    try:
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-    except OSError as error:
-        raise StateError(f"the database {path} cannot be opened: {error.strerror}") from error
-
-
-def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    # The driver's own way of opening transactions would begin them too late.
-    connection.isolation_level = None
-    for statement in (
-        "PRAGMA journal_mode = WAL",
-        "PRAGMA synchronous = FULL",
-        "PRAGMA foreign_keys = ON",
-        f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}",
-    ):
-        connection.execute(statement)
 
 
 _BY_KEY: Final = sa.and_(*(RECORDS.c[name] == sa.bindparam(f"{name}_") for name in ("kind", "org", "sandbox", "id")))
@@ -309,6 +308,11 @@ def _resource(row: Any) -> Resource:
         notes=_OBJECT.decode(row.notes),
         unique=row.unique_text or "",
     )
+
+
+def _noted(record: Resource | None, notes: str) -> Resource:
+    assert record is not None
+    return record if notes == "{}" else msgspec.structs.replace(record, notes=_OBJECT.decode(notes))
 
 
 def _line(entry: AuditEntry) -> dict[str, Any]:
