@@ -22,7 +22,7 @@ from headrace.state.keys import JOURNAL, LEDGER
 from headrace.state.pages import Roll
 from headrace.testing.fold import FlowPlan
 from tests.e2e.updates import PLANS, updates
-from tests.runtimes.road import KEYS, Lines, MemoryDisk, Road, RocksDisk, flow, refuse, snapshot, update
+from tests.runtimes.road import KEYS, Lines, MemoryDisk, Road, RocksDisk, flow, members, refuse, snapshot, update
 from tests.runtimes.told import Told, identities, told
 
 COUNT = 3000
@@ -250,6 +250,19 @@ def test_an_earlier_configuration_is_shown_as_it_was() -> None:
     assert (before.attributes, after.attributes) == (["old"], ["n"])
     assert (before.settings["metadata"], after.settings["metadata"]) == (False, True)
     assert before.configuration != after.configuration
+
+
+def test_a_flow_over_its_budget_is_named_and_folded_as_it_was() -> None:
+    """An input that came while a flow held back: the reason, and no difference between what is stored and folded."""
+    tiny = flow(paused=True, disk_budget_bytes=2_000)
+    disk = MemoryDisk()
+    Road(disk, Lines(members(100, 5), sizes=lambda: 5), snapshot(tiny), batch_updates=5).run()
+    answers = [Explainer(disk.state, KEYS).explain(Question(ordinal=ordinal)) for ordinal in range(1, 101)]
+    assert {a.flows[0].reason for a in answers} == {"", "catch-up"}
+    assert answers[0].flows[0].state == "pending"
+    assert not answers[-1].flows[0].exported
+    assert answers[-1].flows[0].meaning
+    assert all(a.unknown == [] for a in answers)
 
 
 def test_commands_are_explained_too() -> None:

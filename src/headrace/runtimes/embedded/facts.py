@@ -226,6 +226,7 @@ def of_flow(flow: CompiledFlow, version: str, *, exported: bool, envelope: Envel
             "pauseMode": flow.pause_mode,
             "ordering": flow.ordering,
             "onDelete": flow.on_delete,
+            "overflow": flow.overflow,
         },
         consent,
         exported,

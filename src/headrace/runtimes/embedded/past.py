@@ -17,6 +17,7 @@ from headrace.core.flow import Snapshot, compile_canonical
 from headrace.core.model import Backfill, Delete, Envelope, Identity, Input, Replay, Step, Tick
 from headrace.core.step import step
 from headrace.core.update import parse_update
+from headrace.runtimes.embedded.overflow import with_overflowing
 from headrace.state import records
 from headrace.state.base import State
 from headrace.state.keys import CONFIGURATION, JOURNAL, MOST, Keys
@@ -178,7 +179,7 @@ class Past:
         now, absorbed = (kept[0] if kept else None), kept[1:]
         moment: Moment | None = None
         for line in reversed(lines):
-            snapshot = self.snapshot(line.block.config)
+            snapshot = with_overflowing(self.snapshot(line.block.config), frozenset(line.block.overflowing))
             change, identities = self._input(line, snapshot)
             done = None
             after = now
