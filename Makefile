@@ -4,6 +4,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-builtin-rules
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Without its compiled files every command and every test process would compile Python anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -17,7 +19,7 @@ ARGS ?=
 NAME ?=
 # Compiled with mypyc for wheels, benchmarks and a second run of their tests; never where one develops.
 COMPILED := $(addprefix headrace/,$(addprefix core/,cause.py envelope.py link.py merge.py message.py paths.py step.py \
-	times.py update.py view.py) runtimes/embedded/decide.py)
+	times.py update.py view.py) $(addprefix runtimes/embedded/,decide.py outbox.py settle.py) destinations/dispatch.py)
 CC_HERE := $(shell command -v cc)
 
 .PHONY: help install run test compiled check fmt docs bench soak test-compiled wheel node-modules postgres requirements clean

@@ -31,8 +31,9 @@ RESULTS = Path(__file__).parent.parent / "results" / "road.md"
 MACHINE = "2 cores, 24 GiB, x86_64, Python 3.11"
 HEAD = """# The whole road: updates per CPU-second
 
-`make bench NAME=road`: updates of about 600 bytes from a JSON Lines file, two flows to two streams, an export an
-update on average; RocksDB, journal and ledger on, every batch synced before it is acknowledged; every export
+`make bench NAME=road`: updates from a JSON Lines file, pieces of profiles and whole records mixed (with `--whole`
+whole records of about 670 bytes alone; `bench/road/updates.py` says what they are), two flows to two streams, about
+an export an update; RocksDB, journal and ledger on, every batch synced before it is acknowledged; every export
 acknowledged by a server in another process. CPU of the engine's process, all threads.
 """
 
@@ -87,11 +88,12 @@ def main() -> None:
     parser.add_argument("--dry", action="store_true", help="print only, write no row")
     parser.add_argument("--no-journal", action="append_const", dest="off", const="journal", help="keep no journal")
     parser.add_argument("--no-ledger", action="append_const", dest="off", const="ledger", help="keep no ledger")
+    parser.add_argument("--whole", action="store_true", help="every update is a whole record")
     options = parser.parse_args()
     load = os.getloadavg()[0]
     reports = []
     with tempfile.TemporaryDirectory() as parent, Child(streams={"s1": 1, "s2": 1}, fast=True) as kinesis:
-        lines = b"\n".join(updates(options.updates, options.people, 7)) + b"\n"
+        lines = b"\n".join(updates(options.updates, options.people, 7, whole=options.whole)) + b"\n"
         for number in range(options.rounds):
             folder = Path(parent) / str(number)
             folder.mkdir()

@@ -24,11 +24,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
-import msgspec
-
 from headrace.clock import Clock
 from headrace.destinations.base import Outcome, Verdict, Writer
-from headrace.destinations.pending import Block, Pending, pending, prepared
+from headrace.destinations.pending import Block, Counts, Halt, Pending, pending, prepared
 from headrace.destinations.rates import Breaker, InFlight, StreamControl, hash_of
 from headrace.errors import BugError, StateError
 
@@ -42,29 +40,6 @@ _LOOK_EVERY: Final = 16
 
 _PROBE_S: Final = (5.0, 10.0, 30.0, 60.0)
 """Pauses before a halted flow is tried again; the last one repeats."""
-
-
-class Halt(msgspec.Struct, frozen=True):
-    """Why nothing of the flow is accepted: the destination's code and words."""
-
-    code: str
-    detail: str
-
-
-class Counts(msgspec.Struct):
-    """What happened on the way, since the start.
-
-    Attributes:
-        requests: Requests written.
-        retried: Records written again after a certain refusal.
-        possible_duplicates: Records written again although their fate was unknown.
-        throttled: Refusals by code.
-    """
-
-    requests: int = 0
-    retried: int = 0
-    possible_duplicates: int = 0
-    refusals: dict[str, int] = {}
 
 
 class Dispatcher:

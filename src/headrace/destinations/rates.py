@@ -44,6 +44,8 @@ _CUT_PAUSE_S: Final = 0.2
 _IDLE_S: Final = 1.0
 """A flow that does not ask for so long shares a shard's rate no more."""
 
+_FEW_WAIT: Final = 5.0
+_MANY_WAIT: Final = 9.0
 _BREAK_AFTER: Final = 3
 _FIRST_PROBE_S: Final = 0.5
 _MOST_PROBE_S: Final = 20.0
@@ -199,10 +201,17 @@ class Breaker:
 
 
 class InFlight:
-    """How many requests may be under way: grows while answers come as fast as ever, shrinks when they do not."""
+    """How many requests may be under way: so many that the stream is busy, no more that only wait.
+
+    Of requests that take longer than the fastest, the part ``1 - fastest / time`` only waited, here or there
+    (the rule of TCP Vegas): the window grows while few wait, and shrinks when many do.
+
+    Args:
+        most: Requests under way at once, whatever the answers.
+    """
 
     def __init__(self, most: int) -> None:
-        self._most = most
+        self._most = float(most)
         self._window = float(min(4, most))
         self._least_s = float("inf")
 
@@ -212,12 +221,16 @@ class InFlight:
         return int(self._window)
 
     def answered(self, took_s: float, *, refused: bool) -> None:
-        """Learn from one answer: its time, and whether any of it was refused for load."""
+        """Learn from one answer: its time, and whether any of it was refused."""
+        # The fastest is forgotten slowly: the way to the stream may have become longer.
         self._least_s = min(self._least_s * 1.001, took_s)
+        waiting = self._window * (1.0 - self._least_s / took_s) if took_s > 0 else 0.0
         if refused:
             self._window = max(1.0, self._window * 0.9)
-        elif took_s <= self._least_s * 4 + 0.05:
-            self._window = min(float(self._most), self._window + 1.0 / self._window)
+        elif waiting < _FEW_WAIT:
+            self._window = min(self._most, self._window + 1.0 / self._window)
+        elif waiting > _MANY_WAIT:
+            self._window = max(min(4.0, self._most), self._window - 1.0 / self._window)
 
     def failed(self) -> None:
         """A request got no answer: start small again."""
