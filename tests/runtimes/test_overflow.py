@@ -424,21 +424,26 @@ def test_stop_sources_holds_reading_and_goes_on_when_there_is_room(disk: Disk) -
     outage = Outage(road, 10**9)
 
     async def use(engine: Engine) -> Report:
-        held_at = 0
         running = asyncio.create_task(engine.run(until_drained=True))
-        for turn in range(100_000):
-            await asyncio.sleep(0)
-            if turn % 5 == 0:
-                road.clock.advance(0.01)
-            if turn == 2000:
-                assert engine.overflow.sources_held
-                held_at = road.source.acknowledged
-            if turn == 4000:
-                assert road.source.acknowledged == held_at < 200
-                assert not running.done()
-                road.stream().clear_rules()
-            if running.done():
-                break
+
+        async def turns(reached: Callable[[], bool]) -> None:
+            for turn in range(100_000):
+                if reached():
+                    return
+                await asyncio.sleep(0)
+                if turn % 5 == 0:
+                    road.clock.advance(0.01)
+            raise AssertionError("hangs")
+
+        await turns(lambda: engine.overflow.sources_held)
+        begun = road.clock.monotonic_s()
+        await turns(lambda: road.clock.monotonic_s() > begun + 20)  # what was read before is decided
+        held_at = road.source.acknowledged
+        await turns(lambda: road.clock.monotonic_s() > begun + 60)
+        assert road.source.acknowledged == held_at < 200
+        assert not running.done()
+        road.stream().clear_rules()
+        await turns(running.done)
         return await running
 
     assert road.life(use, prepare=outage.prepare).drained

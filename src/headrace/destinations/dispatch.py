@@ -96,7 +96,7 @@ class Dispatcher:
         self._blocked: dict[tuple[int, int], list[Pending]] = {}
         self._stalled: dict[str, Pending] = {}
         """Heads of lanes that are in ``_blocked``."""
-        self._flying: set[asyncio.Task[None]] = set()
+        self._flying: dict[asyncio.Task[None], list[Pending]] = {}
         self._wake = asyncio.Event()
         self._count = 0
         self._halts = 0
@@ -217,6 +217,14 @@ class Dispatcher:
             timer.cancel()
             landing.cancel()
         return len(self._flying)
+
+    def in_doubt(self) -> int:
+        """Writes whose fate is unknown, of records that are not settled: what whoever sends them next may repeat."""
+        later = [p for _, _, group in self._later for p in group]
+        limited = [p for queue in self._limited.values() for p in queue]
+        waiting = [*self._ready, *later, *limited, *(p for part in self._forced for p in part)]
+        flying = [p for batch in self._flying.values() for p in batch]
+        return sum(p.unknown for p in (*waiting, *flying)) + len(flying)
 
     async def _nap(self, seconds: float) -> None:
         """Until something happens, at most so long."""
@@ -360,11 +368,11 @@ class Dispatcher:
         if self.breaker.open:
             self.breaker.probe()
         task = asyncio.create_task(self._send(batch))
-        self._flying.add(task)
+        self._flying[task] = batch
         task.add_done_callback(self._landed)
 
     def _landed(self, task: asyncio.Task[None]) -> None:
-        self._flying.discard(task)
+        self._flying.pop(task, None)
         self._wake.set()
         if not task.cancelled() and (error := task.exception()) is not None:
             self._failure = error

@@ -257,7 +257,8 @@ class Engine:
                 counted = self.totals.flows[flow.compiled.id]
                 limits = flow.writer.limits
                 most = limits.in_flight * limits.records + 2 * _SETTLED_AT_ONCE
-                counted.possible_duplicates += 0 if flow.compiled.paused else min(counted.pending, most)
+                # Of a flow that is paused now, too: whether it was then is not known.
+                counted.possible_duplicates += min(counted.pending, most)
         self._cursor.alive = True
         self._store_counts()
 
@@ -340,7 +341,9 @@ class Engine:
             if self._inputs or self._commands or self._settle_due or self._settled_count >= _SETTLED_AT_ONCE:
                 await self._round()
                 continue
-            if self._stopping or (until_drained and not self._open_sources and not self._settled and self._done()):
+            # Sources that are held back by a flow that cannot go on are at their end as far as it gets.
+            ended = not self._open_sources or self.overflow.sources_held
+            if self._stopping or (until_drained and ended and not self._settled and self._done()):
                 return
             self._work.clear()
             await self._work.wait()
@@ -485,7 +488,9 @@ class Engine:
                 changed.append(flow)
         if changed:
             # The other flows go on meanwhile. What was settled until then is stored by the old flow's outbox.
-            await self._rounds_until(asyncio.gather(*(flow.close(_GRACE_S) for flow in changed)))
+            closing = asyncio.gather(*(flow.close(_GRACE_S) for flow in changed))
+            await self._rounds_until(closing)
+            self._doubt(changed, closing.result())
             if self._settled:
                 await self._round()
             for flow in changed:
@@ -500,6 +505,13 @@ class Engine:
         self._look_at_budgets()
         if not done.done():
             done.set_result(None)
+
+    def _doubt(self, flows: Sequence[RunningFlow], in_doubt: Sequence[int]) -> None:
+        """Count what flows that were closed may have sent without our knowing."""
+        for flow, writes in zip(flows, in_doubt, strict=True):
+            self.totals.flows[flow.compiled.id].possible_duplicates += writes
+        if any(in_doubt):
+            self._store_counts()
 
     def store_configuration(self) -> None:
         """Keep the configuration in force beside the journal, so that it can be folded again."""
@@ -529,11 +541,12 @@ class Engine:
                 await self._round()
             self._work.clear()
             await self._wait(min(left, SETTLE_WAIT_S))
-        given_up = await asyncio.gather(*(flow.close(_GRACE_S) for flow in self.flows.values()))
+        in_doubt = await asyncio.gather(*(flow.close(_GRACE_S) for flow in self.flows.values()))
+        self._doubt(list(self.flows.values()), in_doubt)
         if self._settled:
             await self._round()
         self._raise_failure()
-        self._cursor.alive = any(given_up)
+        self._cursor.alive = False
         self._store_counts()
         await asyncio.get_running_loop().run_in_executor(None, self._state.sync)
         return self.report(timed_out=timed_out)

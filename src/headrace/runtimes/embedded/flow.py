@@ -66,11 +66,12 @@ class RunningFlow:
         """Stop sending; requests under way get *grace_s* to be answered.
 
         Returns:
-            Requests that were given up.
+            Writes whose fate is unknown, of records that are sent again.
         """
         left = 0
         if self.task is not None:
-            left = await self.dispatcher.finish(grace_s)
+            await self.dispatcher.finish(grace_s)
+            left = self.dispatcher.in_doubt()
             self.task.cancel()
             await asyncio.gather(self.task, return_exceptions=True)
             self.task = None
