@@ -89,11 +89,14 @@ def main() -> None:
     parser.add_argument("--no-journal", action="append_const", dest="off", const="journal", help="keep no journal")
     parser.add_argument("--no-ledger", action="append_const", dest="off", const="ledger", help="keep no ledger")
     parser.add_argument("--whole", action="store_true", help="every update is a whole record")
+    parser.add_argument("--fill", action="store_true", help="each person comes once before anybody comes again")
     options = parser.parse_args()
     load = os.getloadavg()[0]
     reports = []
     with tempfile.TemporaryDirectory() as parent, Child(streams={"s1": 1, "s2": 1}, fast=True) as kinesis:
-        lines = b"\n".join(updates(options.updates, options.people, 7, whole=options.whole)) + b"\n"
+        lines = (
+            b"\n".join(updates(options.updates, options.people, 7, whole=options.whole, fill=options.fill)) + b"\n"
+        )
         for number in range(options.rounds):
             folder = Path(parent) / str(number)
             folder.mkdir()

@@ -103,11 +103,10 @@ def open_state(settings: Settings) -> Iterator[RocksState]:
     Raises:
         StateError: It is held, of a newer format, or unreadable.
     """
-    third = settings.memory_bytes // 4
     state = RocksState(
         settings.data_dir,
-        cache_bytes=max(third // 2, 8 * _MIB),
-        memtable_bytes=max(min(third // 4, 32 * _MIB), 4 * _MIB),
+        cache_bytes=max(settings.memory_bytes // 8, 8 * _MIB),
+        memtable_bytes=min(max(settings.memory_bytes // 8, 4 * _MIB), 64 * _MIB),
     )
     try:
         yield state

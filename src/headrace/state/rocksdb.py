@@ -154,8 +154,10 @@ def _options(cache_bytes: int, memtable_bytes: int) -> Options:
     options.set_write_buffer_size(memtable_bytes)
     options.set_max_write_buffer_number(3)
     options.set_max_background_jobs(2)
+    # Most keys that are looked for in the memory table are not there: new identities, new profiles.
+    options.set_memtable_whole_key_filtering(True)
+    options.set_memtable_prefix_bloom_ratio(0.03)
     options.set_compression_type(DBCompressionType.lz4())
-    options.set_bottommost_compression_type(DBCompressionType.zstd())
     options.set_max_total_wal_size(4 * memtable_bytes)
     options.set_keep_log_file_num(3)
     options.set_level_compaction_dynamic_level_bytes(True)

@@ -254,25 +254,32 @@ class _Deciding:
     def _prefetch(self, updates: Sequence[Update]) -> None:
         """One read for identities and update ids, one for profiles."""
         rows = self._rows
-        wanted = list({i for u in updates for i in u.identities if rows.get(i) is None})
+        ids: set[str] = set()
+        wanted: dict[Identity, None] = {}
+        unknown: list[Update] = []
+        for update in updates:
+            known = False
+            for identity in update.identities:
+                row = rows.get(identity)
+                if row is None:
+                    wanted[identity] = None
+                else:
+                    ids.add(row.profile_id)
+                    known = True
+            if not known:
+                unknown.append(update)
         digests, self._asked = self._asked, []
         key = self._keys.identity
         stored = self._d.read([*(key(*i) for i in wanted), *(self._keys.update_id(d) for d in digests)])
         for identity, value in zip(wanted, stored, strict=False):
             if value is not None:
-                row = records.decode_index_row(value)
-                rows.young[identity] = Row(row.profile_id, row.epoch)
+                found = records.decode_index_row(value)
+                rows.young[identity] = Row(found.profile_id, found.epoch)
+                ids.add(found.profile_id)
         for digest, value in zip(digests, stored[len(wanted) :], strict=True):
             self._seen[digest] = value is not None and int.from_bytes(value, "big") > self._now_ms
-        ids: set[str] = set()
-        for update in updates:
-            known = False
-            for identity in update.identities:
-                found = rows.young.get(identity)
-                if found is not None:
-                    ids.add(found.profile_id)
-                    known = True
-            if not known:
+        for update in unknown:
+            if not any(identity in rows.young for identity in update.identities):
                 ids.add(name(self._d._installation_key, update.primary))
         self._prefetch_profiles(ids)
 
@@ -320,7 +327,7 @@ class _Deciding:
                 return
             self._seen[digest] = True
             self._new_ids.append(digest)
-        found = self._link(update)
+        found, indexed = self._link(update)
         profile_id = found.profile_id or self._new_name(update)
         envelope = self._existing(profile_id) if found.profile_id else None
         absorbed = [self._existing(other) for other in found.absorbed] if found.absorbed else []
@@ -341,7 +348,8 @@ class _Deciding:
                 return
             self._base(envelope, absorbed)
             self._dirty[profile_id] = encoded
-            self._relink(done.envelope, absorbed, found)
+            if not indexed:
+                self._relink(done.envelope, absorbed, found)
             if envelope is None:
                 self._totals.profiles += 1
         if len(found.identities) != len(update.identities):
@@ -357,7 +365,8 @@ class _Deciding:
                 if reason == CATCH_UP:
                     self._stale[flow.id, profile_id] = True
 
-    def _link(self, update: Update) -> Link:
+    def _link(self, update: Update) -> tuple[Link, bool]:
+        """Whose update it is, and whether the index says so of all its identities already."""
         rows = self._rows.young
         identities = update.identities
         row = rows.get(identities[0])
@@ -367,8 +376,8 @@ class _Deciding:
                 if rows.get(identity) != row:
                     break
             else:
-                return Link(row.profile_id, (), identities)
-        return link(update, {i: rows.get(i) for i in identities}, self._count, self._guards)
+                return Link(row.profile_id, (), identities), True
+        return link(update, {i: rows.get(i) for i in identities}, self._count, self._guards), False
 
     def _new_name(self, update: Update) -> str:
         profile_id = name(self._d._installation_key, update.primary)

@@ -261,6 +261,7 @@ class Engine:
                 counted.possible_duplicates += min(counted.pending, most)
         self._cursor.alive = True
         self._store_counts()
+        self._state.sync()  # before anything is sent: a power cut must not take it back
 
     def _store_counts(self) -> None:
         write = self._state.batch()
@@ -490,7 +491,7 @@ class Engine:
             # The other flows go on meanwhile. What was settled until then is stored by the old flow's outbox.
             closing = asyncio.gather(*(flow.close(_GRACE_S) for flow in changed))
             await self._rounds_until(closing)
-            self._doubt(changed, closing.result())
+            await self._doubt(changed, closing.result())
             if self._settled:
                 await self._round()
             for flow in changed:
@@ -506,12 +507,13 @@ class Engine:
         if not done.done():
             done.set_result(None)
 
-    def _doubt(self, flows: Sequence[RunningFlow], in_doubt: Sequence[int]) -> None:
+    async def _doubt(self, flows: Sequence[RunningFlow], in_doubt: Sequence[int]) -> None:
         """Count what flows that were closed may have sent without our knowing."""
         for flow, writes in zip(flows, in_doubt, strict=True):
             self.totals.flows[flow.compiled.id].possible_duplicates += writes
         if any(in_doubt):
             self._store_counts()
+            await asyncio.get_running_loop().run_in_executor(None, self._state.sync)
 
     def store_configuration(self) -> None:
         """Keep the configuration in force beside the journal, so that it can be folded again."""
@@ -542,7 +544,7 @@ class Engine:
             self._work.clear()
             await self._wait(min(left, SETTLE_WAIT_S))
         in_doubt = await asyncio.gather(*(flow.close(_GRACE_S) for flow in self.flows.values()))
-        self._doubt(list(self.flows.values()), in_doubt)
+        await self._doubt(list(self.flows.values()), in_doubt)
         if self._settled:
             await self._round()
         self._raise_failure()
