@@ -68,7 +68,7 @@ bench: .venv/.bench $(if $(CC_HERE),build/compiled/.done) ## Run one benchmark (
 	@PYTHONPATH=build/compiled $(BIN)/python -m bench.$(NAME) $(ARGS)
 
 soak: .venv/.dev node-modules postgres ## Run the slow and the generated tests with many more cases
-	@$(BIN)/pytest -m "slow or hypothesis" --hypothesis-profile=soak --timeout=3600 $(ARGS)
+	@HEADRACE_SOAK=1 $(BIN)/pytest -m "slow or hypothesis" --hypothesis-profile=soak --timeout=3600 $(ARGS)
 
 wheel: .venv/.run ## Build the wheel into dist
 	@$(BIN)/hatchling build --target wheel --directory dist

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 _PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -14,3 +15,9 @@ settings.register_profile("ci", _PATIENT, max_examples=100, derandomize=True)
 # `make soak` looks for what is rare.
 settings.register_profile("soak", _PATIENT, max_examples=3000)
 settings.load_profile("ci" if os.environ.get("CI") else "here")
+
+
+@pytest.fixture(scope="session")
+def soak() -> bool:
+    """Whether this is `make soak`: tests with two sizes take the larger one, and note what came of it."""
+    return bool(os.environ.get("HEADRACE_SOAK"))

@@ -219,14 +219,15 @@ class Engine:
             StorageError: The disk refused; nothing of that batch was acknowledged.
             BugError: A part broke its contract.
         """
-        self.store_configuration()
-        self._open_flows(self._snapshot, self._targets)
-        self._decider.snapshot = with_overflowing(self._snapshot, frozenset(self.overflow.overflowing))
-        self._look_at_budgets()
-        self._take_over()
         pulls: list[asyncio.Task[None]] = []
         opened: list[Source] = []
         try:
+            self.store_configuration()
+            self._open_flows(self._snapshot, self._targets)
+            self._decider.snapshot = with_overflowing(self._snapshot, frozenset(self.overflow.overflowing))
+            self._look_at_budgets()
+            self._take_over()
+            self._start_flows()
             for source in self._sources:
                 stored = self._state.get_many([self._keys.named(POSITION, source.id)])[0]
                 await source.open(stored)
@@ -298,8 +299,13 @@ class Engine:
             self.flows[compiled.id] = flow
             flow.open(self._cursor.ordinal - 1)
             self.overflow.open(flow, self._cursor.ordinal)
-            if flow.task is not None:
-                flow.task.add_done_callback(self._watch)
+
+    def _start_flows(self) -> None:
+        for flow in self.flows.values():
+            if flow.task is None:
+                flow.start()
+                if flow.task is not None:
+                    flow.task.add_done_callback(self._watch)
 
     def _control(self, target: Target) -> StreamControl:
         """What a place has shown of itself, shared by the flows that write to it."""
@@ -501,6 +507,7 @@ class Engine:
         self._targets = targets
         self.store_configuration()
         self._open_flows(snapshot, targets)
+        self._start_flows()
         self._decider.snapshot = with_overflowing(snapshot, frozenset(self.overflow.overflowing))
         # Budgets and policies may be others now, and the flow that held the sources back may be gone.
         self._look_at_budgets()

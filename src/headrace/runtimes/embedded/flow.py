@@ -47,8 +47,11 @@ class RunningFlow:
         self.task: asyncio.Task[None] | None = None
 
     def open(self, durable: int) -> None:
-        """Take up what waits in the outbox; send it unless the flow is paused."""
+        """Take up what waits in the outbox; nothing is sent yet."""
         self.outbox.open(durable)
+
+    def start(self) -> None:
+        """Send, unless the flow is paused."""
         if not self.compiled.paused:
             self.task = asyncio.create_task(self.dispatcher.run(), name=f"dispatch {self.compiled.id}")
 
