@@ -35,11 +35,15 @@ def latest(bodies: Iterable[bytes], plan: FlowPlan) -> dict[Identities, Latest]:
     states: dict[int, list[Hashable]] = {}
     counts: dict[int, int] = {}
     for order, body in enumerate(bodies):
-        folder.take(order, body)
         identities = _identities_of(msgspec.json.decode(body)) if body[:1] == b"{" else ()
         if not identities:
             continue
+        sides = {folder._owner[identity].born for identity in identities if identity in folder._owner}
+        folder.take(order, body)
         profile = folder._owner[identities[0]]
+        for side in sides - {profile.born}:
+            # Where a merge alone is not exported, what was told of either side stays the last.
+            states.setdefault(profile.born, []).extend(states.get(side, ()))
         count = len(folder._messages["f"].get(profile.born, ()))
         if count != counts.get(profile.born, 0):
             counts[profile.born] = count
@@ -67,7 +71,7 @@ def differing(bodies: Sequence[bytes], plan: FlowPlan, arrived: Iterable[bytes])
     wanted = latest(bodies, plan)
     owner = {identity: profile for profile in wanted for identity in profile}
     last: dict[Identities, Hashable] = {}
-    for data in arrived:
+    for data in dict.fromkeys(arrived):  # whoever reads drops repeats
         message = msgspec.json.decode(data)
         last[owner[_identities_of(message)[0]]] = canonical(message)
     wrong = []

@@ -374,6 +374,23 @@ def test_a_backfill_and_a_deletion_during_an_overflow() -> None:
     assert stale(road) == set()
 
 
+def test_c2_a_profile_that_absorbs_a_stale_one_is_stale() -> None:
+    """The merge itself exports nothing, since identities trigger nothing; what was held back of one side follows."""
+    joining = update(61, "email:u0", "email:u1").replace(b'"n":', b'"unmapped":')
+    road = Road(
+        MemoryDisk(), Lines([*members(60, 60), update(60, "email:u1", vip=True), joining], sizes=lambda: 10),
+        snapshot(tight(trigger_identity=False)), batch_updates=10,
+    )  # fmt: skip
+    marked: list[set[str]] = []
+    held_back(road, lambda _engine: marked.append(stale(road)))
+    survivor, absorbed = (name(KEY, Identity("email", f"u{n}")) for n in (0, 1))
+    assert survivor in marked[0]
+    assert absorbed not in marked[0]
+    last = told_of(road, "u0")[-1]
+    assert b'"u1"' in last
+    assert b'"n":60' in last
+
+
 # -- C3 -------------------------------------------------------------------------------------------
 
 
