@@ -114,7 +114,8 @@ def flow(number: int, audience: str, paths: tuple[str, ...], *, metadata: bool) 
     return (
         f"  - id: f{number}\n    name: f{number}\n"
         '    flowSpec: {id: 71471eba-b620-49e4-90fd-23f1fa0174d8, version: "1.0"}\n'
-        f"    targetConnectionIds: [t{number}]\n    transformations:\n      - name: GeneralTransform\n        params:\n"
+        f"    targetConnectionIds: [t{number}]\n"
+        "    transformations:\n      - name: GeneralTransform\n        params:\n"
         f"          segmentSelectors: {{selectors: [{{type: PLATFORM_SEGMENT, value: {{id: {audience}}}}}]}}\n"
         f"          profileSelectors:\n            selectors:\n{attributes}"
         f"          headrace: {{metadata: {'true' if metadata else 'false'}}}\n"

@@ -154,6 +154,8 @@ def _options(cache_bytes: int, memtable_bytes: int) -> Options:
     options.set_write_buffer_size(memtable_bytes)
     options.set_max_write_buffer_number(3)
     options.set_max_background_jobs(2)
+    # Twice the usual: what is merged has often been settled and deleted by then, and filters keep reads short.
+    options.set_level_zero_file_num_compaction_trigger(8)
     # Most keys that are looked for in the memory table are not there: new identities, new profiles.
     options.set_memtable_whole_key_filtering(True)
     options.set_memtable_prefix_bloom_ratio(0.03)

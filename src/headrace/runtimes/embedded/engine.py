@@ -76,7 +76,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     ledger_bytes: int = 8 << 30
     dedup_window_ms: int = 24 * 3_600_000
     drain_timeout_s: float = 30.0
-    cached_profiles: int = 20000
+    cached_profiles: int = 28000
     sandbox: str = "prod"
     page_rows: int = PAGE_ROWS
 
