@@ -7,6 +7,9 @@ import os
 import pytest
 from hypothesis import HealthCheck, settings
 
+# Shared suites are imported from several folders: a failing assertion of theirs says what differed all the same.
+pytest.register_assert_rewrite("tests.runtimes.contract", "tests.runtimes.road")
+
 _PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 settings.register_profile("here", _PATIENT, max_examples=100)
