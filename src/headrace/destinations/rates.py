@@ -80,7 +80,7 @@ class ShardLimit:
 
     def __init__(self, now_s: float, share: float) -> None:
         self.share = share
-        self._grown_s = self._cut_s = self._swept_s = now_s
+        self._grown_s = self._cut_s = self._swept_s = self._shared_s = now_s
         self._claims: dict[object, _Claim] = {}
         self._sharing = 0
         self.throttles = 1
@@ -100,24 +100,40 @@ class ShardLimit:
         self.share = min(_OPEN_AT, self.share + _GROWTH * max(0.0, now_s - self._grown_s))
         self._grown_s = now_s
 
+    def _share_out(self, now_s: float) -> None:
+        """Give what came in since the last time to the flows that want the shard, evenly."""
+        passed = now_s - self._shared_s
+        if passed <= 0:
+            return
+        self._shared_s = now_s
+        self._grow(now_s)
+        if not self._sharing:
+            return
+        records, size = _QUOTA_RECORDS * self.share / self._sharing, _QUOTA_BYTES * self.share / self._sharing
+        for claim in self._claims.values():
+            if not claim.left:
+                claim.records = min(claim.records + records * passed, max(records * _BURST_S, 1.0))
+                claim.bytes = min(claim.bytes + size * passed, max(size * _BURST_S, 1.0))
+
     def _claim(self, flow: object, now_s: float) -> _Claim:
         """A flow's own tokens, counted up to now."""
-        self._grow(now_s)
-        if now_s - self._swept_s >= _IDLE_S:
-            self._sweep(now_s)
+        if not self._sharing:
+            # Nobody wanted the shard meanwhile: that gives the first who does a burst at the most.
+            self._shared_s = max(self._shared_s, now_s - _BURST_S)
         claim = self._claims.get(flow)
         if claim is None:
+            self._share_out(now_s)
             claim = self._claims[flow] = _Claim(now_s)
             self._sharing += 1
         elif claim.left:
+            if self._sharing:
+                self._share_out(now_s)
             claim.left = False
             self._sharing += 1
-        share = self.share / self._sharing
-        passed = max(0.0, now_s - claim.asked_s)
-        records, size = _QUOTA_RECORDS * share, _QUOTA_BYTES * share
-        claim.records = min(claim.records + records * passed, max(records * _BURST_S, 1.0))
-        claim.bytes = min(claim.bytes + size * passed, max(size * _BURST_S, 1.0))
+        self._share_out(now_s)
         claim.asked_s = now_s
+        if now_s - self._swept_s >= _IDLE_S:
+            self._sweep(now_s)
         return claim
 
     def take(self, size: int, now_s: float, flow: object) -> bool:
