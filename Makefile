@@ -54,7 +54,7 @@ check: .venv/.dev ## Format, lint, types, the rule between rooms, and the fast t
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy src tests
 	@$(BIN)/lint-imports
-	@$(BIN)/pytest -q -m "not slow and not kinesis_local and not postgres" $(ARGS)
+	@$(BIN)/pytest -q -m "not slow and not moto and not kinesis_local and not postgres" --hypothesis-profile=quick $(ARGS)
 
 fmt: .venv/.dev ## Format, and mend what can be mended
 	@$(BIN)/ruff format .

@@ -15,6 +15,8 @@ _PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("here", _PATIENT, max_examples=100)
 # In CI the same cases run each time, so that what failed there fails again.
 settings.register_profile("ci", _PATIENT, max_examples=100, derandomize=True)
+# `make check` wants an answer within a minute.
+settings.register_profile("quick", _PATIENT, max_examples=15, derandomize=True)
 # `make soak` looks for what is rare.
 settings.register_profile("soak", _PATIENT, max_examples=3000)
 settings.load_profile("ci" if os.environ.get("CI") else "here")
