@@ -182,8 +182,8 @@ def test_a_dead_destination_costs_no_memory_and_no_other_flow(flows: int, soak: 
     figures = (
         f"{updates:,} updates in 30 simulated minutes, {flows} flows: backlog {seen.backlog_bytes / MIB:.0f} MiB, "
         f"resident {seen.base_bytes / MIB:.0f} MiB at first, {seen.third_bytes / MIB:.0f} after a third, at most "
-        f"{seen.most_bytes / MIB:.0f}; another flow's delay p99 {p99_ms} ms "
-        f"({usual_ms} ms with none dead), longest {most_ms} ms, at most {seen.most_others} of it waiting; drained in {seen.drained_s:.0f} simulated s"
+        f"{seen.most_bytes / MIB:.0f}; another flow's delay p99 {p99_ms} ms ({usual_ms} ms with none dead), longest "
+        f"{most_ms} ms, at most {seen.most_others} of it waiting; drained in {seen.drained_s:.0f} simulated s"
     )
     print(figures)
     if soak:
