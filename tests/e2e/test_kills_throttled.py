@@ -37,7 +37,7 @@ def test_kills_under_throttling_lose_nothing_and_keep_the_order(soak: bool, tmp_
     kills = SOAK_KILLS if soak else KILLS
     begun = time.monotonic()
     rng = random.Random(19)
-    lines = write_updates(tmp_path / "input.jsonl", 23, 2000 * kills, 80 * kills)
+    lines = write_updates(tmp_path / "input.jsonl", 23, (1200 if soak else 2000) * kills, 60 * kills)
     recording = tmp_path / "received"
     places = [(OUTSIDE, *SEAMS)[n % (1 + len(SEAMS))] for n in range(kills)]
     with Child(
