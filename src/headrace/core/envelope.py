@@ -19,12 +19,16 @@ def encode(envelope: Envelope) -> bytes:
     Raises:
         UpdateRefusedError: An attribute holds an integer beyond 64 bits.
     """
+    encoded = b""
     try:
-        return _encoder.encode(envelope)
+        encoded = _encoder.encode(envelope)
     except OverflowError:
+        encoded = b""
+    if not encoded:
         raise UpdateRefusedError(
             reason="number-out-of-range", problem="an integer does not fit 64 bits; send it as a string"
-        ) from None
+        )
+    return encoded
 
 
 def decode(stored: bytes) -> Envelope:

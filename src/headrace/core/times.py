@@ -45,13 +45,12 @@ def canonical(value: Any, place: str = "") -> str:
         ):
             _from_iso(value)
             return value if size == 24 else value[:19] + ".000Z"
-        if _rfc_3339(value) is None:
-            raise ValueError
-        return _text(_from_iso(value.upper()).astimezone(UTC))
+        if _rfc_3339(value) is not None:
+            return _text(_from_iso(value.upper()).astimezone(UTC))
     except (ValueError, OverflowError):
-        raise UpdateRefusedError(
-            reason="bad-time", place=place, problem="is not an RFC 3339 date-time with an offset"
-        ) from None
+        pass
+    # Outside the handler, so that the error that quotes the value hangs on nothing.
+    raise UpdateRefusedError(reason="bad-time", place=place, problem="is not an RFC 3339 date-time with an offset")
 
 
 def _text(moment: datetime) -> str:

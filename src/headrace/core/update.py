@@ -27,7 +27,7 @@ _MEMBER: Final = {"realized": True, "existing": True, "exited": False}
 
 
 def _refuse(reason: str, place: str, problem: str) -> NoReturn:
-    raise UpdateRefusedError(reason=reason, place=place, problem=problem) from None
+    raise UpdateRefusedError(reason=reason, place=place, problem=problem)
 
 
 def parse_update(body: bytes, *, stamped: bool = False) -> Update:
@@ -60,16 +60,21 @@ def _record(body: bytes) -> tuple[dict[str, Any], Any]:
     """The XDM record of an update, and its envelope's createdAt."""
     if len(body) > MAX_UPDATE_BYTES:
         _refuse("too-large", "", f"the update has {len(body)} bytes, more than {MAX_UPDATE_BYTES}")
+    decoded: Any = None
+    broken = ("", "")
     try:
         decoded = _decode(body)
     except RecursionError:
-        _refuse("too-deep", "", f"the update is nested deeper than {MAX_DEPTH} levels")
+        broken = ("too-deep", f"the update is nested deeper than {MAX_DEPTH} levels")
     except msgspec.ValidationError:
-        _refuse("number-out-of-range", "", "a number does not fit a 64-bit float")
+        broken = ("number-out-of-range", "a number does not fit a 64-bit float")
     except UnicodeDecodeError:
-        _refuse("not-json", "", f"the update is not UTF-8 (byte {_not_utf8(body)})")
+        broken = ("not-json", f"the update is not UTF-8 (byte {_not_utf8(body)})")
     except msgspec.DecodeError as error:
-        _refuse("not-json", "", f"the update is not JSON: {error}")
+        broken = ("not-json", f"the update is not JSON: {error}")
+    if broken[0]:
+        # Outside the handlers, so that the decoder's error, which may hold values, hangs on nothing (compiled, too).
+        _refuse(broken[0], "", broken[1])
     if type(decoded) is not dict:
         _refuse("not-an-object", "", "the update is not a JSON object")
     # Counting brackets is a cheap upper bound of the depth; only a suspicious update is walked.
@@ -168,10 +173,12 @@ def _time(stated: dict[str, Any], key: str, namespace: str, segment_id: str) -> 
     value = stated.get(key)
     if value is None:
         return None
+    problem = ""
     try:
         return canonical(value)
     except UpdateRefusedError as error:
-        _refuse(error.reason, f"segmentMembership.{_shown(namespace)}.{_shown(segment_id)}.{key}", error.problem)
+        problem = error.problem
+    _refuse("bad-time", f"segmentMembership.{_shown(namespace)}.{_shown(segment_id)}.{key}", problem)
 
 
 def _shown(name: str) -> str:
