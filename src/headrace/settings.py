@@ -148,10 +148,6 @@ class Settings:
     batch_updates: Annotated[
         int, _About("Most updates that are committed together.", "updates", least=1, most=100_000)
     ] = 1000
-    batch_wait_ms: Annotated[
-        int,
-        _About("Longest wait for a batch to fill before it is committed.", "milliseconds", least=0, most=10_000),
-    ] = 5
     linger_ms: Annotated[
         int, _About("Longest wait for a request to fill before it is sent.", "milliseconds", least=0, most=60_000)
     ] = 20
