@@ -72,7 +72,7 @@ def test_every_wrong_value_is_told_at_once() -> None:
     """One error lists each with what is allowed."""
     environ = {
         "HEADRACE_BATCH_UPDATES": "0",
-        "HEADRACE_BATCH_WAIT_MS": "soon",
+        "HEADRACE_JOURNAL_HOURS": "soon",
         "HEADRACE_DRAIN_TIMEOUT_S": "nan",
         "HEADRACE_LOG_LEVEL": "loud",
         "HEADRACE_MEMORY_BYTES": "1MB",
@@ -85,8 +85,8 @@ def test_every_wrong_value_is_told_at_once() -> None:
         "HEADRACE_SANDBOX: 'A/b' is not allowed (allowed: text of the form [a-z0-9-]{1,64})",
         "HEADRACE_MEMORY_BYTES: '1MB' is not allowed (allowed: bytes, or as 64MiB, 2GiB, at least 16777216)",
         "HEADRACE_BATCH_UPDATES: '0' is not allowed (allowed: whole number, 1 to 100000)",
-        "HEADRACE_BATCH_WAIT_MS: 'soon' is not allowed (allowed: whole number, 0 to 10000)",
         "--linger-ms: '-1' is not allowed (allowed: whole number, 0 to 60000)",
+        "HEADRACE_JOURNAL_HOURS: 'soon' is not allowed (allowed: whole number, 0 to 8760)",
         "HEADRACE_DRAIN_TIMEOUT_S: 'nan' is not allowed (allowed: number, 0 to 86400)",
         "HEADRACE_LOG_LEVEL: 'loud' is not allowed (allowed: debug, info, warning, error)",
         "colour: is not a setting (allowed: " + ", ".join(row.name for row in settings.TABLE) + ")",
