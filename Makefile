@@ -14,6 +14,7 @@ UV := $(shell command -v uv)
 PIP_INSTALL := $(if $(UV),$(UV) pip install --python $(BIN)/python --quiet,$(BIN)/python -m pip install -qq --no-input)
 COMPILE := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header --no-annotate --quiet --extra demo --extra postgres --group build
+EXTRAS := --extra kafka --extra otel --extra parquet
 NODE := tests/node
 ARGS ?=
 NAME ?=
@@ -80,8 +81,8 @@ postgres: ## Install PostgreSQL's server, which tests start, when it is missing
 
 requirements: ## Pin the dependencies of pyproject.toml anew (needs uv)
 	@rm -f requirements/*.txt
-	@$(COMPILE) --group test --group check --group bench --output-file requirements/bench.txt
-	@$(COMPILE) --group test --group check --constraints requirements/bench.txt --output-file requirements/dev.txt
+	@$(COMPILE) $(EXTRAS) --group test --group check --group bench --output-file requirements/bench.txt
+	@$(COMPILE) $(EXTRAS) --group test --group check --constraints requirements/bench.txt --output-file requirements/dev.txt
 	@$(COMPILE) --constraints requirements/bench.txt --output-file requirements/run.txt
 
 clean: ## Remove what the targets made
