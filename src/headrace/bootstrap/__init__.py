@@ -1,0 +1,16 @@
+"""The one place that builds concrete things: state, sources, destinations and the engine between them."""
+
+from headrace.runtimes.embedded.engine import Engine
+from headrace.runtimes.embedded.observe import quantile_ms
+
+from .answers import SLOW_ANSWERS, answering, answers, read_folder, reading_folder
+from .engines import build_engine, running, tune_collector
+from .flows import check_flows, load_configuration, specs
+from .folder import installation_key, open_state, restore_folder
+from .serving import Serving, watch_configuration
+
+__all__ = [
+    "SLOW_ANSWERS", "Engine", "Serving", "answering", "answers", "build_engine", "check_flows", "installation_key",
+    "load_configuration", "open_state", "quantile_ms", "read_folder", "reading_folder", "restore_folder", "running",
+    "specs", "tune_collector", "watch_configuration",
+]  # fmt: skip

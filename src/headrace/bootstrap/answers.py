@@ -1,0 +1,113 @@
+"""What can be asked of a data folder, from within the process that holds it or from without."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from headrace.clock import System
+from headrace.errors import RefusedError
+from headrace.runtimes.embedded import explain, observe
+from headrace.runtimes.embedded.engine import Engine
+from headrace.runtimes.embedded.refold import refold
+from headrace.runtimes.socket import Listener, ask
+from headrace.settings import Settings
+from headrace.state import ledger, reading
+from headrace.state.backup import back_up
+from headrace.state.keys import Keys
+from headrace.state.rocksdb import RocksState
+
+from .folder import installation_key, open_state
+
+SLOW_ANSWERS: Final = frozenset({"backup", "replay", "journal", "dead-letters", "ledger", "explain"})
+"""Requests that read much and change nothing."""
+
+
+def answers(state: RocksState, settings: Settings, engine: Engine | None) -> dict[str, Any]:
+    """What can be asked of a data folder, by name; the socket and the command line share it."""
+    keys = Keys(settings.sandbox)
+
+    def totals(_: Mapping[str, Any]) -> Any:
+        return observe.status(engine) if engine else {"totals": reading.totals(state, keys), "flows": []}
+
+    def dead_letters(wanted: Mapping[str, Any]) -> Any:
+        return list(
+            reading.dead_letters(
+                state, keys, limit=int(wanted.get("limit", 20)), kind=str(wanted.get("kind", "")),
+                reason=str(wanted.get("reason", "")), flow=str(wanted.get("flow", "")),
+            )
+        )  # fmt: skip
+
+    def dead_letter(wanted: Mapping[str, Any]) -> Any:
+        return reading.dead_letter(state, keys, str(wanted.get("id", "")))
+
+    def journal(wanted: Mapping[str, Any]) -> Any:
+        blocks = []
+        for block in reading.journal(state, keys, int(wanted.get("first", 0))):
+            blocks.append(block)
+            if len(blocks) >= int(wanted.get("limit", 10)):
+                break
+        return blocks
+
+    def replay(_: Mapping[str, Any]) -> Any:
+        return refold(state, keys, installation_key(settings))
+
+    def backup(wanted: Mapping[str, Any]) -> Any:
+        return back_up(state, installation_key(settings), Path(str(wanted["file"])), System().now_ms())
+
+    return {
+        "backup": backup,
+        "status": totals,
+        "dead-letters": dead_letters,
+        "dead-letter": dead_letter,
+        "journal": journal,
+        "replay": replay,
+        "ledger": lambda wanted: ledger.answer(state, keys, wanted),
+        "explain": lambda wanted: explain.answer(state, keys, wanted),
+    }
+
+
+@contextlib.asynccontextmanager
+async def answering(state: RocksState, settings: Settings, engine: Engine) -> AsyncIterator[None]:
+    """Answer other processes' questions about the data folder, on the socket in it."""
+    listener = Listener(settings.data_dir, answers(state, settings, engine), SLOW_ANSWERS)
+    await listener.open()
+    try:
+        yield
+    finally:
+        await listener.close()
+
+
+@contextlib.contextmanager
+def reading_folder(settings: Settings) -> Iterator[Callable[..., Any]]:
+    """Ask the process that holds the folder, or open the folder when nobody does, for several questions.
+
+    Yields:
+        What takes a request and its arguments, and returns the answer as plain JSON values; bytes as base64 text.
+    """
+    if not (settings.data_dir / "FORMAT").exists():
+        raise RefusedError(
+            f"nothing is stored in {settings.data_dir} yet; choose the folder with --data-dir or HEADRACE_DATA_DIR"
+        )
+    with contextlib.ExitStack() as held:
+        opened: list[RocksState] = []
+
+        def asked(request: str, **arguments: Any) -> Any:
+            if not opened:
+                answer = ask(settings.data_dir, request, **arguments)
+                if answer is not None:
+                    return answer
+                opened.append(held.enter_context(open_state(settings)))
+            return msgspec.json.decode(msgspec.json.encode(answers(opened[0], settings, None)[request](arguments)))
+
+        yield asked
+
+
+def read_folder(settings: Settings, request: str, **arguments: Any) -> Any:
+    """Ask one question; see ``reading_folder``."""
+    with reading_folder(settings) as asked:
+        return asked(request, **arguments)
