@@ -11,6 +11,7 @@
       StateError                the data folder
         FolderBusyError         held by another process
         FolderFormatError       written by a newer version
+        FolderDamagedError      what was stored there is no longer readable
         StorageError            the disk refused
       DeliveryError             about records on their way to a destination
         RecordTooLargeError     one record that no request can hold
@@ -202,6 +203,20 @@ class FolderFormatError(StateError):
             path=path,
             found=found,
             known=known,
+        )
+
+
+class FolderDamagedError(StateError):
+    """What was stored, and perhaps acknowledged, can no longer be read: the disk or somebody changed it."""
+
+    code = "folder-damaged"
+
+    def __init__(self, *, path: str, problem: str) -> None:
+        super().__init__(
+            f"the data folder {path} is damaged: {problem}; keep a copy of it, and restore a backup into another "
+            f"folder; if it is the log alone, HEADRACE_DAMAGED_LOG=cut goes on with what lies before the damage",
+            path=path,
+            problem=problem,
         )
 
 

@@ -193,6 +193,14 @@ class Settings:
             most=8760,
         ),
     ] = 24
+    damaged_log: Annotated[
+        str,
+        _About(
+            "What is done when the data folder's log is damaged before its end: refuse to start, or cut it there and "
+            "lose what was acknowledged after.",
+            choices=("refuse", "cut"),
+        ),
+    ] = "refuse"
     drain_timeout_s: Annotated[
         float,
         _About(

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from headrace.errors import StateError
+from headrace.errors import StateError, StorageError
 from headrace.settings import Settings
 from headrace.state.backup import Tail, restore
 from headrace.state.rocksdb import RocksState
@@ -25,17 +25,27 @@ def installation_key(settings: Settings) -> bytes:
     if given:
         return hashlib.sha256(given.encode()).digest()
     path = settings.data_dir / "installation.key"
-    with contextlib.suppress(FileNotFoundError):
-        key = path.read_bytes()
-        if len(key) != _KEY_BYTES:
-            raise StateError(f"{path} is damaged; give the original back: without it, profile ids would change")
-        return key
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            key = path.read_bytes()
+            if len(key) != _KEY_BYTES:
+                raise StateError(f"{path} is damaged; give the original back: without it, profile ids would change")
+            return key
+        return _made(path)
+    except OSError as error:
+        raise StorageError(problem=f"{path}: {error.strerror}") from None
+
+
+def _made(path: Path) -> bytes:
+    """A new key, on disk whole before it is used: half a key would lock its owner out."""
     key = secrets.token_bytes(_KEY_BYTES)
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    new = path.with_suffix(".new")
+    handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with open(handle, "wb") as file:
         file.write(key)
         file.flush()
         os.fsync(file.fileno())
+    new.replace(path)
     return key
 
 
@@ -50,6 +60,7 @@ def open_state(settings: Settings) -> Iterator[RocksState]:
         settings.data_dir,
         cache_bytes=max(settings.memory_bytes // 8, 8 * _MIB),
         memtable_bytes=min(max(settings.memory_bytes // 8, 4 * _MIB), 64 * _MIB),
+        cut_damaged_log=settings.damaged_log == "cut",
     )
     try:
         yield state

@@ -151,7 +151,10 @@ class Arrivals:
         return acknowledge
 
     async def close(self, grace_s: float) -> None:
-        """Turn away what was not taken, and give what was taken *grace_s* to be acknowledged."""
+        """Turn away what was not taken, and give what was taken *grace_s* to be acknowledged.
+
+        Cancelled, it stops waiting: what was taken is answered as of unknown fate.
+        """
         self.closing = True
         self._something.set()
         while self._waiting:
@@ -163,6 +166,8 @@ class Arrivals:
                 async with asyncio.timeout(grace_s):
                     await self._quiet.wait()
             except TimeoutError:
+                pass
+            finally:
                 for request in self._open:
                     if not request.answered.done():
                         request.answered.set_result(False)

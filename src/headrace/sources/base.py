@@ -69,7 +69,10 @@ class Source(Protocol):
         ...
 
     async def close(self) -> None:
-        """Let go; may be called twice. Pending reads return None."""
+        """Let go; may be called twice. Pending reads return None.
+
+        A source whose senders wait gives what was read some time to be acknowledged; cancelled, it stops waiting.
+        """
         ...
 
     def position(self) -> bytes | None:

@@ -97,8 +97,10 @@ class HttpCollection:
 
     async def close(self) -> None:
         """Turn new requests away, answer those that were read as they are acknowledged, stop listening."""
-        await self._arrivals.close(self._grace_s)
-        await self._listener.stop()
+        try:
+            await self._arrivals.close(self._grace_s)
+        finally:
+            await self._listener.stop()
 
     def position(self) -> bytes | None:
         """None: it cannot resume."""

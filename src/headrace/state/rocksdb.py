@@ -13,15 +13,27 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, ReadOptions, WriteBatch
+from rocksdict import (
+    BlockBasedOptions,
+    Cache,
+    DBCompressionType,
+    DBRecoveryMode,
+    Options,
+    Rdict,
+    ReadOptions,
+    WriteBatch,
+)
 
-from headrace.errors import FolderBusyError, FolderFormatError, StorageError
+from headrace.errors import FolderBusyError, FolderDamagedError, FolderFormatError, StorageError
 
 DISK_FORMAT: Final = 1
 """Version of everything below the data folder; grows when an older Headrace could not read it."""
 
 _BUSY: Final = ("while lock file:", "lock hold by current process")
 """What RocksDB says of a lock that is held: by another process, by this one."""
+
+_DAMAGED: Final = "corruption:"
+"""Begins what RocksDB says of content whose checksum is wrong, or that is missing."""
 
 
 class _Marker(msgspec.Struct):
@@ -36,14 +48,23 @@ class RocksState:
         folder: The data folder; made when missing. The database lies in ``folder/db``.
         cache_bytes: Block cache.
         memtable_bytes: One memory table; up to three exist at once.
+        cut_damaged_log: Go on with what lies before a damage of the log; else it is refused.
 
     Raises:
         FolderBusyError: Another process holds it.
+        FolderDamagedError: What was stored is no longer readable, in the log or elsewhere.
         FolderFormatError: A newer version wrote it.
         StorageError: It cannot be opened.
     """
 
-    def __init__(self, folder: Path, *, cache_bytes: int = 64 << 20, memtable_bytes: int = 32 << 20) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        cache_bytes: int = 64 << 20,
+        memtable_bytes: int = 32 << 20,
+        cut_damaged_log: bool = False,
+    ) -> None:
         self._folder = folder
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -51,12 +72,14 @@ class RocksState:
             raise StorageError(problem=f"{folder}: {error.strerror}") from None
         self._check_format()
         try:
-            self._db = Rdict(str(folder / "db"), _options(cache_bytes, memtable_bytes))
+            options = _options(cache_bytes, memtable_bytes)
+            options.set_wal_recovery_mode(_recovery(cut=cut_damaged_log))
+            self._db = Rdict(str(folder / "db"), options)
         except Exception as error:  # noqa: BLE001 - rocksdict raises nothing more specific
             text = str(error)
             if any(sign in text.lower() for sign in _BUSY):
                 raise FolderBusyError(path=str(folder), owner=_owner(folder)) from None
-            raise StorageError(problem=text) from None
+            raise _error(text, folder) from None
         self._closed = False
         with contextlib.suppress(OSError):  # it only says who to ask; a full disk shows itself at the next commit
             (folder / "owner").write_text(str(os.getpid()))
@@ -84,7 +107,7 @@ class RocksState:
         """See ``state.base.State``."""
         if not keys:
             return []
-        with _translated():
+        with _translated(self._folder):
             found: list[bytes | None] = self._db.get(list(keys))  # type: ignore[assignment]
             return found
 
@@ -92,7 +115,7 @@ class RocksState:
         """See ``state.base.State``."""
         read = ReadOptions()
         read.set_iterate_upper_bound(end)
-        with _translated():
+        with _translated(self._folder):
             for key, value in self._db.items(from_key=start, read_opt=read):
                 if key >= end:  # type: ignore[operator]
                     return
@@ -100,7 +123,7 @@ class RocksState:
 
     def scan_back(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
         """See ``state.base.State``."""
-        with _translated():
+        with _translated(self._folder):
             for key, value in self._db.items(backwards=True, from_key=end):
                 if key < start:  # type: ignore[operator]
                     return
@@ -109,7 +132,7 @@ class RocksState:
 
     def snapshot(self) -> Iterator[tuple[bytes, bytes]]:
         """Every key and value as of now, in byte order, whatever is committed meanwhile."""
-        with _translated():
+        with _translated(self._folder):
             yield from self._db.snapshot().items()
 
     def batch(self) -> Any:
@@ -118,12 +141,12 @@ class RocksState:
 
     def commit(self, batch: Any) -> None:
         """See ``state.base.State``."""
-        with _translated():
+        with _translated(self._folder):
             self._db.write(batch)
 
     def sync(self) -> None:
         """See ``state.base.State``."""
-        with _translated():
+        with _translated(self._folder):
             self._db.flush_wal(True)
 
     def close(self) -> None:
@@ -132,19 +155,37 @@ class RocksState:
             self._closed = True
             with contextlib.suppress(OSError):
                 (self._folder / "owner").unlink()
-            with _translated():
-                self._db.flush_wal(True)
-                self._db.close()
+            with _translated(self._folder):
+                try:
+                    self._db.flush_wal(True)
+                finally:
+                    self._db.close()
+
+
+def _recovery(*, cut: bool) -> DBRecoveryMode:
+    """What is done about a log that does not read to its end.
+
+    A record cut short at the end is what a crash leaves of a commit that was not acknowledged: dropped either way.
+    RocksDB's own default also drops, and tells nobody, all that follows a wrong checksum in the middle: that was
+    synced and acknowledged, so it is refused unless one says otherwise.
+    """
+    return DBRecoveryMode.point_in_time() if cut else DBRecoveryMode.tolerate_corrupted_tail_records()
+
+
+def _error(text: str, folder: Path) -> StorageError | FolderDamagedError:
+    if text.lower().startswith(_DAMAGED):
+        return FolderDamagedError(path=str(folder), problem=text)
+    return StorageError(problem=text)
 
 
 @contextlib.contextmanager
-def _translated() -> Iterator[None]:
+def _translated(folder: Path) -> Iterator[None]:
     """Turn what RocksDB answers, which rocksdict raises as a plain ``Exception``, into ours."""
     try:
         yield
     except Exception as error:
         if type(error) is Exception or type(error).__module__ == "rocksdict":
-            raise StorageError(problem=str(error)) from None
+            raise _error(str(error), folder) from None
         raise
 
 

@@ -9,6 +9,7 @@ Keeps U1-U5 of runtimes/base.py.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import random
 from collections import deque
@@ -41,6 +42,8 @@ _HOUSEKEEPING_S: Final = 60.0
 _SETTLED_AT_ONCE: Final = 2000
 _GRACE_S: Final = 5.0
 """How long requests under way are waited for when a flow is closed: what is not answered is sent again."""
+_LET_GO_S: Final = 1.0
+"""How long a source may take to close when the engine has failed."""
 _SYNC_S: Final = 1.0
 """Settlements that no input follows are synced so often: a power cut makes no more of them repeats."""
 _BASES: Final = 4
@@ -245,7 +248,9 @@ class Engine:
                 task.cancel()
             await asyncio.gather(*pulls, return_exceptions=True)
             for source in opened:
-                await source.close()
+                # After a failure nothing is acknowledged any more: who waits for it is told so soon.
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(source.close(), _LET_GO_S)
             for flow in self.flows.values():
                 await flow.close(0.0)
             for _, _, done in self._reconfigurations:
