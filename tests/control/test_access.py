@@ -15,6 +15,7 @@ from headrace.control import (
     activity,
     base_connections,
     flows,
+    links,
     organisations,
     runs,
     segments,
@@ -34,6 +35,7 @@ from .use_cases import ANY, CASES, Case
 WITHOUT_PERMISSION = {
     "organisations.first_start": "for the process itself, before there is anybody",
     "organisations.system_caller": "for the process itself",
+    "links.redeem_link": "finds out who calls",
     "runs.record_run": "for the engine",
     "runs.run_id": "computes",
     "runs.metrics": "computes",
@@ -47,7 +49,7 @@ WITHOUT_PERMISSION = {
 def test_every_use_case_is_in_the_table() -> None:
     """A function that a module of use cases exports stands in the table above, or says why it needs no permission."""
     modules = (
-        accounts, activity, base_connections, flows, organisations, runs, segments, sessions, source_connections,
+        accounts, activity, base_connections, flows, links, organisations, runs, segments, sessions, source_connections,
         specs, target_connections,
     )  # fmt: skip
     names = {

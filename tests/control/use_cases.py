@@ -11,6 +11,7 @@ from headrace.control import (
     activity,
     base_connections,
     flows,
+    links,
     organisations,
     runs,
     segments,
@@ -160,6 +161,7 @@ CASES = [
         lambda c, who, m: after_the_flow(c, who, m, T.delete_target_connection, m.target),
         CONNECT,
     ),
+    Case("links.create_link", lambda c, who, _: links.create_link(c, who, "admin"), MANAGE, False),
     Case("flows.create_flow", lambda c, who, m: F.create_flow(c, who, flow_body(m.source, m.target)), CONNECT),
     Case(
         "flows.create_flow that maps",

@@ -70,6 +70,15 @@ class Code(enum.StrEnum):
     SECRET_MISSING = "3008-400"  # noqa: S105  # a code, no password
     IN_USE = "3009-409"
     NOT_SEALED = "3010-503"
+    NO_PATH = "3011-404"
+    WRONG_METHOD = "3012-405"
+    TOO_LARGE = "3013-413"
+    TOO_SLOW = "3014-408"
+    TOO_MANY_REQUESTS = "3015-429"
+    ENGINE_ABSENT = "3016-503"
+    ENGINE_REFUSED = "3017-400"
+    MALFORMED = "3018-400"
+    BROKEN = "3019-500"
 
 
 class Meaning(NamedTuple):
@@ -140,6 +149,17 @@ TABLE: Final[dict[Code, Meaning]] = {
     Code.SECRET_MISSING: Meaning(_INVALID, "A masked secret stands where the secret itself is needed."),
     Code.IN_USE: Meaning("Conflict", "Accounts or resources still use it, or nobody could sign in any more."),
     Code.NOT_SEALED: Meaning("Service unavailable", "A stored secret does not open under the keys that were given."),
+    Code.NO_PATH: Meaning("Resource not found", "The API has no such path."),
+    Code.WRONG_METHOD: Meaning("Method not allowed", "The path has other methods; `Allow` names them."),
+    Code.TOO_LARGE: Meaning("Request too large", "The body is larger than the settings allow."),
+    Code.TOO_SLOW: Meaning("Request timeout", "The body did not arrive in time."),
+    Code.TOO_MANY_REQUESTS: Meaning(
+        "Too many requests", "More requests come from there than the settings allow; wait."
+    ),
+    Code.ENGINE_ABSENT: Meaning("Service unavailable", "The engine is not running; what was stored is kept."),
+    Code.ENGINE_REFUSED: Meaning(_INVALID, "The engine refused the request; the message says why."),
+    Code.MALFORMED: Meaning(_INVALID, "The body is not JSON, or holds what nothing stores."),
+    Code.BROKEN: Meaning("Internal error", "A mistake of ours; the log has it under the `requestId`."),
 }
 """Every code; a test holds the page of the docs to it."""
 

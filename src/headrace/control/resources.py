@@ -34,6 +34,7 @@ class Kind(enum.StrEnum):
     FLOW = "flows"
     RUN = "runs"
     SEGMENT = "segments"
+    SIGN_IN_LINK = "signInLinks"
 
 
 class Scope(NamedTuple):
@@ -103,6 +104,7 @@ STATES: Final[Mapping[Kind, frozenset[str]]] = {
     Kind.CLIENT: _SETTLED,
     Kind.USER: _SETTLED,
     Kind.ROLE: _SETTLED,
+    Kind.SIGN_IN_LINK: _SETTLED,
 }
 
 TRANSITIONS: Final[Mapping[Kind, Mapping[str, frozenset[str]]]] = {

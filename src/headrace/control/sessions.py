@@ -49,7 +49,7 @@ def sign_in_client(control: Control, client_id: str, secret: Secret, address: st
         UseCaseError: 3004-401, or 3005-429 after too many failures.
     """
     account = _proved(control, Kind.CLIENT, client_id, secret, address)
-    return _token(control, account)
+    return token_of(control, account)
 
 
 def sign_in_user(control: Control, login: str, password: Secret, address: str = "") -> Token:
@@ -58,7 +58,7 @@ def sign_in_user(control: Control, login: str, password: Secret, address: str = 
     caller = Caller(scope=account.scope, subject=account.id, client="console", kind="user")
     with control.store.write() as transaction:
         transaction.append([entry(control, caller, "sign-in", account)])
-    return _token(control, account)
+    return token_of(control, account)
 
 
 def _proved(control: Control, kind: Kind, unique: str, secret: Secret, address: str) -> Resource:
@@ -75,7 +75,8 @@ def _proved(control: Control, kind: Kind, unique: str, secret: Secret, address: 
     return usable
 
 
-def _token(control: Control, account: Resource) -> Token:
+def token_of(control: Control, account: Resource) -> Token:
+    """A token for an account that was proved."""
     claims = Claims(
         subject=account.id,
         kind="client" if account.kind is Kind.CLIENT else "user",
