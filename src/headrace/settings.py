@@ -214,6 +214,103 @@ class Settings:
     collection_port: Annotated[
         int, _About("Port that the collection listens on; 0 picks a free one.", least=0, most=65_535)
     ] = 8088
+    api_host: Annotated[str, _About("Address that the REST API and the console listen on.")] = "127.0.0.1"
+    api_port: Annotated[int, _About("Their port; 0 picks a free one.", least=0, most=65_535)] = 8089
+    api_certificate: Annotated[
+        str, _About("PEM file of the certificate chain of API and console, for TLS.", words="none: plain HTTP")
+    ] = ""
+    api_certificate_key: Annotated[str, _About("PEM file of its private key.", words="none")] = ""
+    collection_certificate: Annotated[
+        str, _About("PEM file of the certificate chain of the collection, for TLS.", words="none: plain HTTP")
+    ] = ""
+    collection_certificate_key: Annotated[str, _About("PEM file of its private key.", words="none")] = ""
+    public_url: Annotated[
+        str,
+        _About(
+            "URL by which browsers and clients reach API and console, where a proxy stands before them.",
+            pattern=r"https?://[^\s/]+(/[^\s]*)?",
+            words="the address that is listened on",
+        ),
+    ] = ""
+    trusted_proxies: Annotated[
+        str,
+        _About(
+            "Addresses of proxies, by commas, that say in X-Forwarded-For and X-Forwarded-Proto who calls; "
+            "all others are not believed.",
+            words="none",
+        ),
+    ] = ""
+    control_database: Annotated[
+        Secret,
+        _About(
+            "URL of the database of connections, flows and accounts: sqlite:///PATH, or postgresql://…, which may "
+            "hold a password.",
+            words="control.db in the data folder",
+        ),
+    ] = _NONE
+    sealing_key: Annotated[
+        Secret,
+        _About(
+            "Keys that seal stored secrets, one a line: 32 bytes as base64 or 64 hexadecimal digits; "
+            "the first seals.",
+            words="those of the file or of the command",
+        ),
+    ] = _NONE
+    sealing_key_file: Annotated[
+        str,
+        _About("File of these keys, readable by its owner alone.", words="sealing.key in the data folder, made once"),
+    ] = ""
+    sealing_key_command: Annotated[
+        str, _About("Command that prints these keys; run without a shell.", words="none")
+    ] = ""
+    token_key: Annotated[
+        Secret, _About("Key that bearer tokens are signed under.", words="follows from the first sealing key")
+    ] = _NONE
+    organisation_id: Annotated[
+        str,
+        _About(
+            "Organisation id; names the one that the first start makes.",
+            pattern=r"[A-Za-z0-9@._-]{1,128}",
+            words="the only one of the database",
+        ),
+    ] = ""
+    connection_hosts: Annotated[
+        str,
+        _About(
+            "Hosts, by commas, that URLs among a connection's parameters may name when it is made through the API; * "
+            "stands for one label.",
+            words="none: the services' own endpoints alone",
+        ),
+    ] = ""
+    connection_machine: Annotated[
+        str,
+        _About(
+            "Whether connections made through the API may use the machine's own credentials and files.",
+            choices=("no", "yes"),
+        ),
+    ] = "no"
+    merge_by: Annotated[
+        str,
+        _About(
+            "Which write of a field wins, where no configuration file says it: the last to arrive, or the latest by "
+            "its own time.",
+            choices=("arrival", "timestamp"),
+        ),
+    ] = "arrival"
+    max_identities: Annotated[
+        int,
+        _About(
+            "Most identities that one profile may gather, where no configuration file says it.",
+            "identities",
+            least=1,
+            most=10_000,
+        ),
+    ] = 50
+    unstitchable_namespaces: Annotated[
+        str,
+        _About("Namespaces, by commas, that never join profiles, where no configuration file says it.", words="none"),
+    ] = ""
+    runs_days: Annotated[int, _About("How long the hourly runs of flows are kept.", "days", least=1, most=3650)] = 30
     log_level: Annotated[
         str,
         _About("Least important log lines that are written.", choices=("debug", "info", "warning", "error")),

@@ -49,8 +49,8 @@ WITHOUT_PERMISSION = {
 def test_every_use_case_is_in_the_table() -> None:
     """A function that a module of use cases exports stands in the table above, or says why it needs no permission."""
     modules = (
-        accounts, activity, base_connections, flows, links, organisations, runs, segments, sessions, source_connections,
-        specs, target_connections,
+        accounts, activity, base_connections, flows, links, organisations, runs, segments, sessions,
+        source_connections, specs, target_connections,
     )  # fmt: skip
     names = {
         f"{module.__name__.rpartition('.')[2]}.{name}"
