@@ -2,6 +2,8 @@
 
 Writes go to the memory table and the log unsynced; ``sync`` flushes and syncs the log, which releases the
 interpreter lock, so it can run in a thread while the next batch is decided.
+
+Scans ask the iterator how it ended: rocksdict's own ``items`` take a block that cannot be read for the end.
 """
 
 from __future__ import annotations
@@ -116,24 +118,36 @@ class RocksState:
         read = ReadOptions()
         read.set_iterate_upper_bound(end)
         with _translated(self._folder):
-            for key, value in self._db.items(from_key=start, read_opt=read):
-                if key >= end:  # type: ignore[operator]
-                    return
-                yield key, value  # type: ignore[misc]
+            found = self._db.iter(read)
+            found.seek(start)
+            while found.valid():
+                yield found.key(), found.value()
+                found.next()
+            found.status()
 
     def scan_back(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
         """See ``state.base.State``."""
         with _translated(self._folder):
-            for key, value in self._db.items(backwards=True, from_key=end):
-                if key < start:  # type: ignore[operator]
+            found = self._db.iter()
+            found.seek_for_prev(end)
+            while found.valid():
+                key = found.key()
+                if key < start:
                     return
                 if key != end:
-                    yield key, value  # type: ignore[misc]
+                    yield key, found.value()
+                found.prev()
+            found.status()
 
     def snapshot(self) -> Iterator[tuple[bytes, bytes]]:
         """Every key and value as of now, in byte order, whatever is committed meanwhile."""
         with _translated(self._folder):
-            yield from self._db.snapshot().items()
+            found = self._db.snapshot().iter()
+            found.seek_to_first()
+            while found.valid():
+                yield found.key(), found.value()
+                found.next()
+            found.status()
 
     def batch(self) -> Any:
         """See ``state.base.State``."""
