@@ -13,8 +13,9 @@ from headrace.clock import System
 from headrace.errors import RefusedError
 from headrace.runtimes.embedded import explain, observe
 from headrace.runtimes.embedded.engine import Engine
+from headrace.runtimes.embedded.follow import Followers
 from headrace.runtimes.embedded.refold import refold
-from headrace.runtimes.socket import Listener, ask
+from headrace.runtimes.socket import Answer, Listener, ask
 from headrace.settings import Settings
 from headrace.state import ledger, reading
 from headrace.state.backup import back_up
@@ -72,9 +73,19 @@ def answers(state: RocksState, settings: Settings, engine: Engine | None) -> dic
 
 
 @contextlib.asynccontextmanager
-async def answering(state: RocksState, settings: Settings, engine: Engine) -> AsyncIterator[None]:
-    """Answer other processes' questions about the data folder, on the socket in it."""
-    listener = Listener(settings.data_dir, answers(state, settings, engine), SLOW_ANSWERS)
+async def answering(
+    state: RocksState, settings: Settings, engine: Engine, more: Mapping[str, Answer] | None = None
+) -> AsyncIterator[None]:
+    """Answer other processes' questions about the data folder, on the socket in it.
+
+    Args:
+        state: The folder, held.
+        settings: With the data folder.
+        engine: At work on it.
+        more: Further requests and what answers them.
+    """
+    known = answers(state, settings, engine) | dict(more or {})
+    listener = Listener(settings.data_dir, known, SLOW_ANSWERS, {"follow": Followers(engine).follow})
     await listener.open()
     try:
         yield
@@ -100,7 +111,7 @@ def reading_folder(settings: Settings) -> Iterator[Callable[..., Any]]:
             if not opened:
                 answer = ask(settings.data_dir, request, **arguments)
                 if answer is not None:
-                    return answer
+                    return answer.value
                 opened.append(held.enter_context(open_state(settings)))
             return msgspec.json.decode(msgspec.json.encode(answers(opened[0], settings, None)[request](arguments)))
 

@@ -152,6 +152,7 @@ class Engine:
         self._drain_s = self.options.drain_timeout_s
         self.latency_ms: dict[int, int] = {}
         self.on_commit: list[Callable[[], None]] = []
+        self.on_settled: list[Callable[[str, Sequence[Pending], int], None]] = []
 
     # -- faces ------------------------------------------------------------------------------------
 
@@ -467,6 +468,8 @@ class Engine:
             if took > _COARSE_MS:
                 took -= took % 1000
             latency[took] = latency.get(took, 0) + 1
+        for told in self.on_settled:
+            told(flow.compiled.id, done, now_ms)
         if not self._settled:
             self._schedule_settlement()
         self._settled.append((flow, done))
