@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime
 from typing import Any, Final
 
@@ -11,7 +12,7 @@ import msgspec
 from headrace.core.compile import READ_ONLY
 from headrace.core.report import Report
 from headrace.destinations.base import Check
-from headrace.errors import Mistake
+from headrace.errors import Mistake, UseCaseError
 
 from . import access, auth, paging
 from . import connection_rules as rules
@@ -176,6 +177,15 @@ async def test_connection(control: Control, caller: Caller, connection_id: str) 
     )
     await asyncio.to_thread(_note, control, connection, tested)
     return tested
+
+
+async def note_check(control: Control, caller: Caller, connection_id: str) -> None:
+    """Try a connection that was just made or changed, so that its verdicts stand there for whoever looks.
+
+    Nothing comes of it when it was deleted meanwhile, or is being changed again.
+    """
+    with contextlib.suppress(UseCaseError):
+        await test_connection(control, caller, connection_id)
 
 
 def _testable(control: Control, caller: Caller, connection_id: str) -> tuple[Resource, list[Resource]]:

@@ -16,6 +16,7 @@ from headrace import settings
 from headrace.core import compile as _compile
 from headrace.core import flow as _flow
 from headrace.core.compile import READ_ONLY
+from headrace.core.lifetimes import DAYS, Lifetimes
 from headrace.core.report import Report, shown
 from headrace.destinations.base import Spec
 from headrace.errors import ConfigurationError, Mistake
@@ -25,8 +26,12 @@ from .connection_rules import Target
 from .document import Document
 
 ROOT_KEYS: Final = ("settings", "segments", "connections", "targetConnections", "flows")
-SETTING_KEYS: Final = ("mergeBy", "maxIdentities", "unstitchableNamespaces")
+SETTING_KEYS: Final = (
+    *("mergeBy", "maxIdentities", "unstitchableNamespaces"),
+    *("validUntil", "externalMembershipDays", "exitedMembershipDays"),
+)
 MAX_IDENTITIES: Final = 10_000
+MAX_DAYS: Final = 3650
 
 SEGMENT_KEYS: Final = ("id", "name", "namespace", "description", "createdAt", "updatedAt")
 _SEGMENT_READ_ONLY: Final = READ_ONLY | {
@@ -183,7 +188,20 @@ class _Reader:
             "merge_by": report.choice(given, "mergeBy", at, ("arrival", "timestamp")),
             "max_identities": 50 if most is None else most,
             "unstitchable": namespaces,
+            "lifetimes": self._lifetimes(given, at),
         }
+
+    def _lifetimes(self, given: Mapping[str, Any], at: str) -> Lifetimes:
+        report = self._report
+        external, exited = (
+            report.whole(given, key, at, least=0, most=MAX_DAYS)
+            for key in ("externalMembershipDays", "exitedMembershipDays")
+        )
+        return Lifetimes(
+            valid_until=report.choice(given, "validUntil", at, ("obey", "ignore")) == "obey",
+            external_days=DAYS if external is None else external,
+            exited_days=DAYS if exited is None else exited,
+        )
 
     def _segment(self, given: Mapping[str, Any], at: str) -> None:
         report = self._report

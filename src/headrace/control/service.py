@@ -53,6 +53,7 @@ class Control(msgspec.Struct, frozen=True, kw_only=True):
         reach: Addresses that connections may name.
         strict_if_match: Refuse an If-Match without double quotes.
         read_only: The configuration file rules; every change is refused.
+        sandbox: The sandbox that the engine works in; profiles and backfills are there alone.
         changed: Told after a change of flows, connections or audiences is stored; must not wait.
         new_id: Makes ids and etags.
     """
@@ -68,6 +69,7 @@ class Control(msgspec.Struct, frozen=True, kw_only=True):
     reach: Reach = Reach()
     strict_if_match: bool = True
     read_only: bool = False
+    sandbox: str = "prod"
     changed: Callable[[Scope], None] = _nobody
     new_id: Callable[[], str] = random_id
 

@@ -1,0 +1,92 @@
+"""The application: every operation with its place, the bounds around it, and the OpenAPI document."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import anyio
+from fastapi import APIRouter, FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Mount
+
+from headrace import __version__
+from headrace.control.problems import Code, problem
+from headrace.control.runtime import Runtime
+from headrace.control.service import Control
+
+from . import connections, flows, openapi, problems, sign_in, specs
+from .limits import Bounded, Limits
+from .operation import Operations, Parts, endpoint
+
+OPERATIONS: Final[tuple[Operations, ...]] = (
+    sign_in.operations,
+    specs.operations,
+    connections.operations,
+    flows.operations,
+)
+"""Every part of the API, in the order of the docs."""
+
+_STORE_THREADS: Final = 10
+"""No more than the database has connections."""
+_ENGINE_THREADS: Final = 8
+
+
+def create_app(
+    control: Control,
+    runtime: Runtime,
+    *,
+    routers: Sequence[APIRouter | Mount] = (),
+    limits: Limits | None = None,
+) -> FastAPI:
+    """The REST API as an ASGI application.
+
+    Args:
+        control: The parts of the control plane.
+        runtime: The engine; what needs it answers 503 while it is not there.
+        routers: Further routes beside the API's.
+        limits: What one request, and one address, may take; the defaults when None.
+    """
+    app = FastAPI(
+        title="Headrace",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        exception_handlers={HTTPException: _http},
+    )
+    parts = Parts(
+        control=control,
+        runtime=runtime,
+        store_threads=anyio.CapacityLimiter(_STORE_THREADS),
+        engine_threads=anyio.CapacityLimiter(_ENGINE_THREADS),
+    )
+    for operations in OPERATIONS:
+        for operation in operations.rows:
+            app.router.add_api_route(
+                operations.prefix + operation.path,
+                endpoint(parts, operation),
+                methods=[operation.method],
+                **openapi.fields(operations, operation),
+            )
+    for each in routers:
+        if isinstance(each, Mount):
+            app.router.routes.append(each)
+        else:
+            app.include_router(each)
+    app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]  # FastAPI documents it as the way
+    app.add_middleware(Bounded, limits=limits or Limits(), clock=control.clock)
+    return app
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    """The answer of the framework itself: there is no such path, or it has other methods."""
+    assert isinstance(error, HTTPException)
+    request_id = request.scope.get("headrace.request_id", "")
+    headers: dict[str, Any] = dict(error.headers or {})
+    if error.status_code == 405:
+        refused = problem(Code.WRONG_METHOD, f"the path has other methods: {headers.get('Allow', '')}")
+    else:
+        refused = problem(Code.NO_PATH, "the API has no such path; /openapi.json lists them")
+    return problems.response_of(refused, request_id, headers=headers)

@@ -1,0 +1,121 @@
+"""The OpenAPI document: what each operation says of itself, and the schemas."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from .operation import Operation, Operations, Parameter
+from .shapes import COMPONENTS, ref
+
+DESCRIPTION: Final = (
+    "Headrace's control plane. The resources are those of Adobe's Flow Service and Segmentation Service APIs, so "
+    "that what was written for these works here, unmodified but for the base URL; what begins with /headrace is "
+    "ours."
+)
+_WORDS: Final = {
+    400: "Something in the request is wrong; every place is listed.",
+    401: "The token, the organisation or the secret is wrong.",
+    403: "The token or the API key is missing, or the account lacks a permission.",
+    404: "There is no such resource, or no such sandbox.",
+    408: "The body did not arrive in time.",
+    409: "The name or the id is taken, others use it, or the configuration file rules.",
+    412: "Somebody changed the resource since it was read.",
+    413: "The body is too large.",
+    422: "A member is missing that the Flow Service answers with this status.",
+    429: "Too many requests, or too many failed sign-ins; `Retry-After` says how long to wait.",
+    500: "A mistake of ours.",
+    503: "The engine, or the database, does not answer; `Retry-After` says when to try again.",
+}
+_SIGNED_IN: Final = (
+    Parameter(name="x-api-key", words="The client's id.", where="header", required=True),
+    Parameter(name="x-gw-ims-org-id", words="The organisation's id.", where="header", required=True),
+    Parameter(name="x-sandbox-name", words="The sandbox's name; `prod` when absent.", where="header"),
+)
+
+
+def fields(operations: Operations, operation: Operation) -> dict[str, Any]:
+    """What FastAPI is told of an operation."""
+    needs = ", ".join(operation.needs)
+    description = operation.description
+    if needs:
+        description = f"{description}\n\nNeeds {needs}.".strip()
+    good: dict[str, Any] = {"description": "Done."}
+    if operation.answer is not None:
+        good["content"] = {"application/json": {"schema": operation.answer}}
+    extra: dict[str, Any] = {
+        "parameters": [_parameter(each) for each in _all_parameters(operation)],
+        "responses": {
+            str(operation.status): good,
+            **{str(status): _refusal(status) for status in operation.statuses},
+        },
+        "security": [{"bearer": []}] if operation.signed_in else [],
+    }
+    if operation.body is not None:
+        extra["requestBody"] = {
+            "required": operation.body_required,
+            "content": {operation.media: {"schema": operation.body}},
+        }
+    return {
+        "operation_id": operation.name,
+        "summary": operation.summary,
+        "description": description or operation.summary,
+        "tags": [operations.tag],
+        "status_code": operation.status,
+        "response_model": None,
+        "openapi_extra": extra,
+    }
+
+
+def document(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document of the application's operations, made once."""
+    if app.openapi_schema is None:
+        made = get_openapi(
+            title=app.title, version=app.version, description=DESCRIPTION, routes=app.routes, servers=[{"url": "/"}]
+        )
+        for path in made["paths"].values():
+            for operation in path.values():
+                # FastAPI's own guesses about answers.
+                operation["responses"] = {
+                    status: answer for status, answer in operation["responses"].items() if answer.get("description")
+                }
+        made["components"] = {
+            "schemas": COMPONENTS,
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
+        }
+        app.openapi_schema = made
+    return app.openapi_schema
+
+
+def _all_parameters(operation: Operation) -> list[Parameter]:
+    names = [part[1:-1] for part in operation.path.split("/") if part.startswith("{")]
+    path = [Parameter(name=name, words="Its id.", where="path", required=True) for name in names]
+    return [*path, *(_SIGNED_IN if operation.signed_in else ()), *operation.parameters]
+
+
+def _parameter(parameter: Parameter) -> dict[str, Any]:
+    schema: Any = dict(parameter.schema)
+    if parameter.many:
+        schema = {"type": "array", "items": schema}
+    made = {
+        "name": parameter.name,
+        "in": parameter.where,
+        "required": parameter.required,
+        "description": parameter.words,
+        "schema": schema,
+    }
+    if parameter.many:
+        made |= {"style": "form", "explode": True}
+    return made
+
+
+def _refusal(status: int) -> dict[str, Any]:
+    made: dict[str, Any] = {
+        "description": _WORDS[status],
+        "content": {"application/json": {"schema": ref("Problem")}},
+    }
+    if status in (429, 503):
+        made["headers"] = {"Retry-After": {"schema": {"type": "string"}, "description": "Seconds."}}
+    return made
