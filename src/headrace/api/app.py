@@ -17,7 +17,7 @@ from headrace.control.problems import Code, problem
 from headrace.control.runtime import Runtime
 from headrace.control.service import Control
 
-from . import connections, flows, openapi, problems, sign_in, specs
+from . import administration, backfills, connections, flows, openapi, problems, profiles, segments, sign_in, specs
 from .limits import Bounded, Limits
 from .operation import Operations, Parts, endpoint
 
@@ -26,6 +26,10 @@ OPERATIONS: Final[tuple[Operations, ...]] = (
     specs.operations,
     connections.operations,
     flows.operations,
+    segments.operations,
+    profiles.operations,
+    backfills.operations,
+    administration.operations,
 )
 """Every part of the API, in the order of the docs."""
 

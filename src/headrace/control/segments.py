@@ -104,6 +104,7 @@ def list_segments(
     caller: Caller,
     *,
     page: int = 0,
+    start: int | None = None,
     limit: int = 100,
     sort: str | None = None,
     continuous: bool | None = None,
@@ -114,6 +115,7 @@ def list_segments(
         control: The parts.
         caller: Who.
         page: Which.
+        start: Position of the first one, instead of a page.
         limit: Most definitions a page.
         sort: ``name:asc``.
         continuous: Only those that are, or are not, evaluated as updates come.
@@ -122,11 +124,11 @@ def list_segments(
         UseCaseError: 1432-400, 1433-400 or 1451-400.
     """
     with reading(control, caller, _VIEW) as transaction:
-        _within(limit, page)
+        _within(limit, page if start is None else start)
         field, direction, records = _sorted(transaction.find(Query(kind=Kind.SEGMENT, scope=caller.scope)), sort)
     if continuous is not None:
         records = [each for each in records if _continuous(each) is continuous]
-    start = page * limit
+    start = page * limit if start is None else start
     items = [definition(each, caller) for each in records[start : start + limit]]
     return SegmentPage(items=items, total=len(records), start=start, limit=limit, sort=(field, direction))
 

@@ -1,0 +1,87 @@
+"""Profiles (Profile Access), and the paths that they have."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from headrace.control import profiles
+from headrace.control.access import Permission
+from headrace.control.problems import Code, problem
+
+from .call import Answer, Call
+from .operation import Operations, Parameter
+from .shapes import ref
+
+operations: Final = Operations("", "Profiles")
+_PATH: Final = "/data/core/ups/access/entities"
+_SCHEMA: Final = "_xdm.context.profile"
+_IDENTITY: Final = (
+    Parameter(name="entityId", words="Value of one of its identities.", required=True),
+    Parameter(name="entityIdNS", words="Namespace of this identity.", required=True),
+    Parameter(
+        name="schema.name", words="The profile's schema, the only one there is.",
+        schema={"type": "string", "enum": [_SCHEMA]},
+    ),
+    Parameter(name="mergePolicyId", words="Accepted, without effect: there is one merge policy."),
+)  # fmt: skip
+
+
+@operations(
+    "GET",
+    _PATH,
+    parameters=(*_IDENTITY, Parameter(name="fields", words="Paths to show, separated by commas; all when absent.")),
+    answer=ref("Profiles"),
+    needs=(Permission.VIEW_PROFILES,),
+    asks_engine=True,
+)
+def get_profile(call: Call) -> Answer:
+    """Look up a profile by one of its identities."""
+    _schema(call)
+    fields = [each for each in (call.one("fields") or "").split(",") if each.strip()]
+    namespace, identity = call.one("entityIdNS"), call.one("entityId")
+    found = profiles.read_profile(call.control, call.runtime, call.caller, namespace, identity, fields)
+    shown: dict[str, Any] = {
+        "entityId": found.profile_id,
+        "mergePolicy": {"id": "default"},
+        "sources": [],
+        "tags": [],
+        "identityGraph": [f"{each['namespace']}:{each['id']}" for each in found.identities],
+        "entity": found.entity,
+        "version": found.version,
+    }
+    if found.updated is not None:
+        shown["lastModifiedAt"] = found.updated
+    return Answer(content={found.profile_id: shown})
+
+
+@operations(
+    "DELETE",
+    _PATH,
+    parameters=_IDENTITY,
+    status=202,
+    needs=(Permission.MANAGE_PROFILES,),
+    asks_engine=True,
+)
+def delete_profile(call: Call) -> Answer:
+    """Delete a profile, with everything that is kept of it."""
+    _schema(call)
+    namespace, identity = call.one("entityIdNS"), call.one("entityId")
+    profiles.delete_profile(call.control, call.runtime, call.caller, namespace, identity)
+    return Answer(status=202)
+
+
+@operations(
+    "GET",
+    "/headrace/observed-schema",
+    answer=ref("ObservedSchema"),
+    needs=(Permission.VIEW_PROFILES,),
+    asks_engine=True,
+)
+def get_observed_schema(call: Call) -> Answer:
+    """List the paths that updates had, with type, count and a masked sample."""
+    return Answer(content={"paths": profiles.observed_schema(call.control, call.runtime, call.caller)})
+
+
+def _schema(call: Call) -> None:
+    if call.one("schema.name") not in (None, _SCHEMA):
+        raise problem(Code.BAD_PARAMETER, f"schema.name must be {_SCHEMA}: there are profiles alone")
