@@ -116,6 +116,11 @@ CASES = [
         CONNECT,
     ),
     Case(
+        "base_connections.list_places",
+        lambda c, who, m: list(asyncio.run(B.list_places(c, who, m.platform)).names),
+        CONNECT,
+    ),
+    Case(
         "source_connections.create_source_connection",
         lambda c, who, m: S.create_source_connection(c, who, source_body(m.platform)),
         CONNECT,

@@ -25,6 +25,7 @@ OPERATIONS: Final[tuple[Operations, ...]] = (
     sign_in.operations,
     specs.operations,
     connections.operations,
+    connections.ours,
     flows.operations,
     segments.operations,
     profiles.operations,

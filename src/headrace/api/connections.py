@@ -19,6 +19,7 @@ from .operation import Operations
 from .shapes import items, page, ref
 
 operations: Final = Operations(BASE, "Connections")
+ours: Final = Operations("", "Connections")
 _VIEW: Final = (Permission.VIEW_DESTINATIONS,)
 _MADE: Final[dict[str, Any]] = {**CREATED, "refusals": (409, 422), "needs": CONNECT}
 
@@ -73,6 +74,16 @@ async def test_connection(call: Call) -> Answer:
     found = await base_connections.test_connection(call.control, call.caller, call.path["id"])
     targets = [{"id": target, **msgspec.to_builtins(check)} for target, check in found.checks]
     return Answer(content={"result": found.result, "problems": list(found.problems), "targets": targets})
+
+
+@ours("GET", "/headrace/connections/{id}/streams", answer=ref("Streams"), needs=CONNECT)
+async def list_streams(call: Call) -> Answer:
+    """List the streams of an account, for a choice among them."""
+    found = await base_connections.list_places(call.control, call.caller, call.path["id"])
+    content: dict[str, Any] = {"streams": list(found.names), "complete": found.complete}
+    if found.problem:
+        content["problem"] = found.problem
+    return Answer(content=content)
 
 
 @operations("GET", "/sourceConnections", parameters=LISTING, answer=page("SourceConnection"), needs=_VIEW)

@@ -174,7 +174,7 @@ COMPONENTS: Final[dict[str, Schema]] = {
             )
         ),
     ),
-    "Streams": obj("streams complete", streams=MANY_TEXTS, complete=FLAG),
+    "Streams": obj("streams complete", streams=MANY_TEXTS, complete=FLAG, problem=TEXT),
     "NewSourceConnection": obj(
         "name connectionSpec",
         name=TEXT,

@@ -11,12 +11,13 @@ import msgspec
 
 from headrace.core.compile import READ_ONLY
 from headrace.core.report import Report
-from headrace.destinations.base import Check
+from headrace.destinations.base import Check, Lists, Places
 from headrace.errors import Mistake, UseCaseError
 
 from . import access, auth, paging
 from . import connection_rules as rules
 from .access import CONNECT, Caller, Permission
+from .catalog import STREAMING_ID
 from .connection_rules import Target
 from .lists import Page, listed
 from .paging import Listing
@@ -26,7 +27,7 @@ from .service import Change, Control, Written, body_of, check_if_match, found, p
 from .store import Query, Reading
 
 __all__ = [
-    "create_connection", "delete_connection", "get_connection", "list_connections", "patch_connection",
+    "create_connection", "delete_connection", "get_connection", "list_connections", "list_places", "patch_connection",
     "search_connections", "test_connection",
 ]  # fmt: skip
 
@@ -66,7 +67,11 @@ def list_connections(control: Control, caller: Caller, listing: Listing) -> Page
     """A part of the base connections; needs View Destinations."""
     with reading(control, caller, _VIEW) as transaction:
         return listed(
-            transaction, caller, Kind.CONNECTION, listing, lambda found_: [_item(each, caller) for each in found_]
+            transaction,
+            caller,
+            Kind.CONNECTION,
+            listing,
+            lambda found_: [_item(control, each, caller) for each in found_],
         )
 
 
@@ -83,7 +88,7 @@ def get_connection(control: Control, caller: Caller, connection_id: str) -> dict
         UseCaseError: 1101-404.
     """
     with reading(control, caller, _VIEW) as transaction:
-        return _item(found(transaction, Kind.CONNECTION, caller.scope, connection_id), caller)
+        return _item(control, found(transaction, Kind.CONNECTION, caller.scope, connection_id), caller)
 
 
 def patch_connection(
@@ -141,6 +146,19 @@ def delete_connection(control: Control, caller: Caller, connection_id: str, if_m
         for each in below:
             change.remove(each)
         change.remove(connection)
+
+
+async def list_places(control: Control, caller: Caller, connection_id: str) -> Places:
+    """What a target of the connection may name, for a choice; needs View and Manage Destinations.
+
+    Raises:
+        UseCaseError: 1101-404.
+    """
+    connection, _ = await asyncio.to_thread(_testable, control, caller, connection_id)
+    destination = control.destinations.get(connection.body["connectionSpec"]["id"])
+    if not isinstance(destination, Lists):
+        return Places(complete=False, problem="this kind of destination does not list its places; name one yourself")
+    return await destination.places(auth.base_target(control, connection).revealed())
 
 
 class Tested(msgspec.Struct, frozen=True, kw_only=True):
@@ -257,6 +275,16 @@ def _authorized(control: Control, document: dict[str, Any]) -> dict[str, Any]:
     return {**document, "auth": {**document["auth"], "authorizedDate": day}}
 
 
-def _item(resource: Resource, caller: Caller) -> dict[str, Any]:
-    shown = stamped(msgspec.structs.replace(resource, body=secrets_masked(resource)), caller.sandbox_id)
+def _item(control: Control, resource: Resource, caller: Caller) -> dict[str, Any]:
+    body = secrets_masked(resource)
+    if body["connectionSpec"]["id"] == STREAMING_ID:
+        body = _with_inlet(control, resource.id, body)
+    shown = stamped(msgspec.structs.replace(resource, body=body), caller.sandbox_id)
     return shown | {"headrace": resource.notes} if resource.notes else shown
+
+
+def _with_inlet(control: Control, connection_id: str, body: dict[str, Any]) -> dict[str, Any]:
+    """The body with where the updates are sent to."""
+    auth_ = body.get("auth") or {}
+    inlet = {"inletId": connection_id, "inletUrl": f"{control.collection_url}/collection/{connection_id}"}
+    return {**body, "auth": {**auth_, "params": {**auth_.get("params", {}), **inlet}}}

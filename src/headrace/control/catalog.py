@@ -30,6 +30,32 @@ PROFILE_SERVICE: Final = Spec(
 )
 
 
+STREAMING_ID: Final = "bc7b00d6-623a-4dfc-9fdb-f1240aeadaeb"
+"""An inlet of the collection: where updates are sent to by HTTP."""
+STREAMING: Final = Spec(
+    id=STREAMING_ID,
+    version="1.0",
+    name="HTTP API",
+    category="streaming",
+    description="Profile updates sent to the collection over HTTP.",
+    auth=(
+        AuthSpec(
+            "Streaming Connection",
+            "Streaming",
+            (
+                Parameter("sourceId", "Source id", "Any name of what sends.", required=True),
+                Parameter("dataType", "Data type", "Shape of the updates.", choices=("xdm", "raw"), default="xdm"),
+                Parameter("name", "Name", "Of the inlet."),
+                Parameter(
+                    "authenticationRequired", "Authentication", "Updates come with a token.", "boolean", default=False
+                ),
+            ),
+        ),
+    ),
+    target=(),
+)
+
+
 class Catalog:
     """What can be connected.
 
@@ -38,14 +64,17 @@ class Catalog:
 
     Attributes:
         destinations: As given; cannot be changed.
-        specs: The same with the profile store.
+        specs: The same with the profile store and the collection.
     """
 
     def __init__(self, destinations: Mapping[str, Spec]) -> None:
         self.destinations: Mapping[str, Spec] = MappingProxyType(dict(destinations))
-        self.specs: Mapping[str, Spec] = MappingProxyType({PROFILE_SERVICE_ID: PROFILE_SERVICE, **destinations})
+        self.specs: Mapping[str, Spec] = MappingProxyType(
+            {PROFILE_SERVICE_ID: PROFILE_SERVICE, STREAMING_ID: STREAMING, **destinations}
+        )
         self._connection_specs = {
             PROFILE_SERVICE_ID: _profile_service(),
+            STREAMING_ID: _streaming(),
             **{spec.id: _connection_spec(spec) for spec in destinations.values()},
         }
         self._flow_specs = {FLOW_SPEC_ID: _flow_spec(destinations)}
@@ -81,6 +110,18 @@ def _profile_service() -> dict[str, Any]:
         "attributes": {"category": spec.category, "isSource": True, "connectorName": spec.name},
         "sourceSpec": {"name": spec.name, "type": "UPS", "spec": schema(()), "attributes": {}},
         "authSpec": [],
+        "permissionsInfo": _permissions(),
+    }
+
+
+def _streaming() -> dict[str, Any]:
+    spec = STREAMING
+    return {
+        **_head(spec),
+        "type": spec.category,
+        "attributes": {"category": spec.category, "isSource": True, "connectorName": spec.name},
+        "sourceSpec": {"name": spec.name, "type": spec.category, "spec": schema(()), "attributes": {}},
+        "authSpec": [_auth_spec(way) for way in spec.auth],
         "permissionsInfo": _permissions(),
     }
 

@@ -54,6 +54,7 @@ class Control(msgspec.Struct, frozen=True, kw_only=True):
         strict_if_match: Refuse an If-Match without double quotes.
         read_only: The configuration file rules; every change is refused.
         sandbox: The sandbox that the engine works in; profiles and backfills are there alone.
+        collection_url: Where the collection listens, for the addresses of inlets.
         changed: Told after a change of flows, connections or audiences is stored; must not wait.
         new_id: Makes ids and etags.
     """
@@ -70,6 +71,7 @@ class Control(msgspec.Struct, frozen=True, kw_only=True):
     strict_if_match: bool = True
     read_only: bool = False
     sandbox: str = "prod"
+    collection_url: str = "http://127.0.0.1:8088"
     changed: Callable[[Scope], None] = _nobody
     new_id: Callable[[], str] = random_id
 

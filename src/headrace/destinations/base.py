@@ -8,14 +8,14 @@ Contract of a Writer (tests/destinations/contract.py runs it on each):
     W5  ``write`` may be called while earlier calls are under way, up to ``limits.in_flight`` of them.
     W6  After ``close`` returned, nothing is open any more; close may be called twice.
 
-A writer may have ``prepare``, see ``Prepares``.
+A writer may have ``prepare``, see ``Prepares``; a destination ``places``, see ``Lists``.
 """
 
 from __future__ import annotations
 
 import enum
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 
 import msgspec
 
@@ -258,4 +258,27 @@ class Destination(Protocol):
 
     async def check(self, auth: Mapping[str, Any], target: Mapping[str, Any]) -> Check:
         """Try the connection and each permission without writing anything. Never raises for what it finds."""
+        ...
+
+
+class Places(msgspec.Struct, frozen=True, kw_only=True):
+    """The places of an account, for a choice among them.
+
+    Attributes:
+        names: As a target connection names them, sorted.
+        complete: False when there are more.
+        problem: Why none could be listed, and what to do; empty when all is well.
+    """
+
+    names: tuple[str, ...] = ()
+    complete: bool = True
+    problem: str = ""
+
+
+@runtime_checkable
+class Lists(Protocol):
+    """A destination that can list what a target connection may name."""
+
+    async def places(self, auth: Mapping[str, Any]) -> Places:
+        """List them. Never raises for what it finds."""
         ...

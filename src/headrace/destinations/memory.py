@@ -32,6 +32,7 @@ from headrace.destinations.base import (
     Outcome,
     Parameter,
     Permission,
+    Places,
     Spec,
     Verdict,
 )
@@ -227,6 +228,11 @@ class MemoryDestination:
         """Always well. See ``Destination``."""
         del auth
         return Check([Permission("memory:Write", "allowed")], facts={"stream": target["stream"]})
+
+    async def places(self, auth: Mapping[str, Any]) -> Places:
+        """See ``Lists``: the streams that were used."""
+        del auth
+        return Places(names=tuple(sorted(self._streams)))
 
 
 MEMORY: Final = MemoryDestination()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from headrace.destinations.base import Check, Limits, Permission
+from headrace.destinations.base import Check, Limits, Permission, Places
 from headrace.destinations.kinesis import connection
 from headrace.destinations.kinesis.spec import SPEC
 from headrace.errors import Mistake, RefusedError
@@ -80,6 +80,16 @@ class KinesisDestination:
             untried = [Permission(each, "unknown", "not tried") for each in SPEC.permissions]
             return Check(untried, problems or [str(error)])
         return await check(target["stream"], found, problems=problems)
+
+    async def places(self, auth: Mapping[str, Any]) -> Places:
+        """See ``Lists``: the account's streams."""
+        from headrace.destinations.kinesis.check import places
+
+        try:
+            found = connection.connect(auth)
+        except RefusedError as error:
+            return Places(complete=False, problem=str(error))
+        return await places(found)
 
 
 _DEFAULTS: Final = {parameter.name: parameter.default for parameter in SPEC.target}

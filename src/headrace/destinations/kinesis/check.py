@@ -19,11 +19,11 @@ import msgspec
 
 from headrace.aws import regions
 from headrace.clock import System
-from headrace.destinations.base import Check, Permission
+from headrace.destinations.base import Check, Permission, Places
 from headrace.destinations.kinesis.answers import refusal
 from headrace.destinations.kinesis.encoder import probe
 from headrace.destinations.kinesis.faults import Fault, fault_of, told
-from headrace.destinations.kinesis.listing import Listing, find_stream
+from headrace.destinations.kinesis.listing import Listing, find_stream, list_streams
 from headrace.destinations.kinesis.spec import SPEC
 from headrace.destinations.kinesis.transport import Answer, Transport, Unanswered
 
@@ -53,6 +53,20 @@ async def check(
     transport = Transport(connection, clock or System(), connections=1, timeout_s=CALL_S)
     try:
         return await Checking(transport, connection.endpoint, stream, connection.region, list(problems)).run()
+    finally:
+        await transport.close()
+
+
+async def places(connection: Connection, *, clock: Clock | None = None) -> Places:
+    """List an account's streams. Never raises for what it finds.
+
+    Args:
+        connection: Where to, and with which keys.
+        clock: Time of the signatures.
+    """
+    transport = Transport(connection, clock or System(), connections=1, timeout_s=CALL_S)
+    try:
+        return await Checking(transport, connection.endpoint, "", connection.region, []).places()
     finally:
         await transport.close()
 
@@ -95,6 +109,15 @@ class Checking:
         return Check(
             permissions, list(dict.fromkeys(self._problems)), list(dict.fromkeys(self._warnings)), self._facts
         )
+
+    async def places(self) -> Places:
+        """List the streams, or say why not."""
+        found = await list_streams(self._call)
+        if isinstance(found, tuple):
+            names, complete = found
+            return Places(names=tuple(sorted(names)), complete=complete)
+        verdict = self._judged(LIST, found)
+        return Places(complete=False, problem="; ".join([*self._problems, *self._warnings]) or verdict.detail)
 
     async def _call(self, action: str, body: bytes) -> Answer | Unanswered:
         """One call; once more when only this machine's clock was wrong."""

@@ -1,4 +1,4 @@
-"""Find one stream by name with ListStreams, in one call where the service sorts by name, by paging elsewhere.
+"""List an account's streams; find one, in one call where the service sorts by name, by paging elsewhere.
 
 Source: Kinesis API, ListStreams: ExclusiveStartStreamName is exclusive, so the name itself would hide the
 stream; it need not exist on AWS. Some servers fail on an unknown one, so paging starts without.
@@ -100,6 +100,26 @@ async def find_stream(call: Call, name: str, *, try_predecessor: bool) -> Listin
     return await _paged(call, name)
 
 
+async def list_streams(call: Call) -> tuple[list[str], bool] | Answer | Unanswered:
+    """Every stream's name, and whether these are all; or the refusal of the first page.
+
+    Args:
+        call: Makes one call.
+    """
+    request: dict[str, object] = {"Limit": PAGE}
+    names: list[str] = []
+    for number in range(PAGES):
+        answer = await _page(call, request)
+        if isinstance(answer, Answer | Unanswered):
+            return answer if number == 0 else (names, False)
+        page, _ = answer
+        names += page.stream_names
+        if not page.has_more_streams or not page.stream_names:
+            return names, True
+        request = _following(page)
+    return names, False
+
+
 async def _paged(call: Call, name: str) -> Listing | Answer | Unanswered:
     request: dict[str, object] = {"Limit": PAGE}
     others: list[str] = []
@@ -116,13 +136,15 @@ async def _paged(call: Call, name: str) -> Listing | Answer | Unanswered:
         others = (others + page.stream_names)[:5]
         if not page.has_more_streams or not page.stream_names:
             return Listing(None, complete=True, others=tuple(others), request_id=request_id)
-        # NextToken stands alone; the other two do not go with it.
-        request = (
-            {"Limit": PAGE, "NextToken": page.next_token}
-            if page.next_token
-            else {"Limit": PAGE, "ExclusiveStartStreamName": page.stream_names[-1]}
-        )
+        request = _following(page)
     return Listing(None, complete=False, others=tuple(others), request_id=request_id)
+
+
+def _following(page: _Page) -> dict[str, object]:
+    """The request for the page behind one; NextToken and the last name do not go together."""
+    if page.next_token:
+        return {"Limit": PAGE, "NextToken": page.next_token}
+    return {"Limit": PAGE, "ExclusiveStartStreamName": page.stream_names[-1]}
 
 
 async def _page(call: Call, request: dict[str, object]) -> tuple[_Page, str] | Answer | Unanswered:
