@@ -1,0 +1,183 @@
+"""One destination: how it stands, its runs, what it activates, its backfills and dead letters; edited in place."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from headrace.console import engine, overview
+from headrace.console.calls import call
+from headrace.console.overview import Row
+from headrace.console.visit import Console, Visit, page
+from headrace.control import backfills, dead_letters, flows, runs, segments
+from headrace.control.access import Permission
+from headrace.control.paging import read
+from headrace.errors import UseCaseError
+
+from .destinations import live_by_flow
+
+TABS: Final = ("runs", "activation", "backfills", "letters", "configuration")
+
+
+def routes(console: Console) -> list[BaseRoute]:
+    """The pages."""
+    at = "/destinations/{flow_id}"
+    return [
+        page(console, at, show),
+        page(console, at + "/edit", edit, change=True),
+        page(console, at + "/runs/{run_id}", show_run),
+        page(console, at + "/backfill", start_backfill, change=True),
+        page(console, at + "/backfill/{run_id}", steer_backfill, change=True),
+        page(console, at + "/test", send_test, change=True),
+    ]
+
+
+def show(visit: Visit, **context: Any) -> Response:
+    """The page, with one of its tabs."""
+    row = overview.row(visit.control, visit.caller, visit.path("flow_id"))
+    tab = visit.query("tab", TABS[0])
+    tab = tab if tab in TABS else TABS[0]
+    status = visit.ask("status")
+    parts = {
+        "runs": _runs,
+        "activation": _activation,
+        "backfills": _backfills,
+        "letters": _letters,
+        "configuration": _configuration,
+    }[tab](visit, row)
+    live = live_by_flow(status).get(row.id, {})
+    known: dict[str, Any] = {"problem": status.problem, "told": None, "status": 200, **parts, **context}
+    return visit.page("destination.html", row=row, tab=tab, tabs=TABS, live=live, **known)
+
+
+def _runs(visit: Visit, row: Row) -> dict[str, Any]:
+    listing = read(limit=100, properties=(f"flowId=={row.id}",), token=visit.query("token") or None)
+    found = runs.list_runs(visit.control, visit.caller, listing)
+    return {"runs": [figures(each) for each in found.items], "token": found.token}
+
+
+def figures(run: dict[str, Any]) -> dict[str, Any]:
+    """A run's record with its figures on top, as tables and charts need them.
+
+    The rate is that of AEP: the share of received profiles that were activated or skipped.
+    """
+    metrics = run.get("metrics") or {}
+    records, times = metrics.get("recordSummary") or {}, metrics.get("durationSummary") or {}
+    received = records.get("inputRecordCount", 0)
+    activated, skipped = records.get("outputRecordCount", 0), records.get("skippedRecordCount", 0)
+    failed = records.get("failedRecordCount", 0)
+    return {
+        **run,
+        "started_ms": times.get("startedAtUTC") or run["createdAt"],
+        "completed_ms": times.get("completedAtUTC"),
+        "received": received,
+        "activated": activated,
+        "skipped": skipped,
+        "failed": failed,
+        "rate": min(1.0, (activated + skipped) / received) if received else None,
+        "sent_bytes": (metrics.get("sizeSummary") or {}).get("outputBytes", 0),
+        "latency": metrics.get("latencySummary") or {},
+        "failures": records.get("failedInfo") or [],
+        "skips": records.get("skippedInfo") or [],
+    }
+
+
+def _activation(visit: Visit, row: Row) -> dict[str, Any]:
+    known: dict[str, dict[str, Any]] = {}
+    ids = [{"id": each["id"]} for each in row.audiences]
+    if ids and visit.may(Permission.VIEW_SEGMENTS):
+        known = segments.get_segments(visit.control, visit.caller, {"ids": ids})
+    return {"mapped": row.audiences, "known": known, "paths": row.paths}
+
+
+def _backfills(visit: Visit, row: Row) -> dict[str, Any]:
+    return {
+        "backfills": engine.tried(
+            lambda: backfills.list_backfills(visit.control, visit.runtime, visit.caller, row.id)
+        )
+    }
+
+
+def _letters(visit: Visit, row: Row) -> dict[str, Any]:
+    if not visit.may(Permission.VIEW_PROFILES):
+        return {"letters": engine.Answer(problem=visit.t("letters.hidden"))}
+    return {
+        "letters": engine.tried(
+            lambda: dead_letters.list_dead_letters(visit.control, visit.runtime, visit.caller, row.id, limit=50)
+        )
+    }
+
+
+def _configuration(visit: Visit, row: Row) -> dict[str, Any]:
+    shown = {name: row.flow[name] for name in ("name", "transformations", "policy") if name in row.flow}
+    return {
+        "settings": overview.own_settings(row.flow),
+        "document": shown,
+        "calls": [call(visit, "GET", f"/flows/{row.id}")],
+    }
+
+
+def edit(visit: Visit) -> Response:
+    """Change name and description."""
+    flow_id = visit.path("flow_id")
+    operations = [
+        {"op": "replace", "path": "/name", "value": visit.field("name")},
+        {"op": "add", "path": "/description", "value": visit.field("description")},
+    ]
+    try:
+        flows.patch_flow(visit.control, visit.caller, flow_id, operations, visit.field("etag"))
+    except UseCaseError as error:
+        if error.status == 403:
+            raise
+        return show(visit, status=error.status, told=("bad", error.title, error.problem))
+    return visit.redirect(f"/ui/destinations/{flow_id}")
+
+
+def show_run(visit: Visit) -> Response:
+    """One run: its figures, and why what failed or was skipped did."""
+    row = overview.row(visit.control, visit.caller, visit.path("flow_id"))
+    run = runs.get_run(visit.control, visit.caller, visit.path("run_id"))
+    return visit.page("run.html", row=row, run=figures(run))
+
+
+def start_backfill(visit: Visit) -> Response:
+    """Send the members of the chosen audiences again, or for the first time."""
+    flow_id = visit.path("flow_id")
+    body: dict[str, Any] = {"kind": visit.field("kind", "resend")}
+    if chosen := visit.fields("audience"):
+        body["segments"] = chosen
+    answer = engine.tried(lambda: backfills.start_backfill(visit.control, visit.runtime, visit.caller, flow_id, body))
+    return _after(visit, answer, "backfills")
+
+
+def steer_backfill(visit: Visit) -> Response:
+    """Pause, resume or cancel a backfill."""
+    flow_id, run, action = visit.path("flow_id"), visit.path("run_id"), visit.field("action")
+    answer = engine.tried(
+        lambda: backfills.act_on_backfill(visit.control, visit.runtime, visit.caller, flow_id, run, action)
+    )
+    return _after(visit, answer, "backfills")
+
+
+def send_test(visit: Visit) -> Response:
+    """Send one record of a sample profile to the destination."""
+    flow_id = visit.path("flow_id")
+    flows.get_flow(visit.control, visit.caller, flow_id)
+    answer = visit.ask("send-test", flow=flow_id)
+    if answer.ok:
+        return show(visit, told=("good", visit.t("details.test_sent"), outcome_words(answer)))
+    return show(visit, status=409, told=("bad", visit.t("details.test_failed"), answer.problem))
+
+
+def outcome_words(answer: engine.Answer) -> str:
+    """What the destination answered to a test record, in one line."""
+    value = answer.value if isinstance(answer.value, dict) else {}
+    return " · ".join(f"{name}: {each}" for name, each in value.items() if isinstance(each, str | int | float))
+
+
+def _after(visit: Visit, answer: engine.Answer, tab: str) -> Response:
+    if answer.ok:
+        return visit.redirect(f"/ui/destinations/{visit.path('flow_id')}?tab={tab}")
+    return show(visit, status=409, told=("bad", visit.t("engine.refused"), answer.problem))
