@@ -130,3 +130,15 @@ def test_a_secret_is_not_shown() -> None:
     assert secret != Secret("other")
     assert secret != "hidden"
     assert hash(secret) == hash(Secret("other"))
+
+
+def test_settings_go_to_another_process_as_variables() -> None:
+    """The variables of some settings load as the same settings, secrets among them; defaults need none."""
+    found = settings.load(
+        {"HOME": "/h", "HEADRACE_TOKEN_KEY": "k", "HEADRACE_MEMORY_BYTES": "1GiB", "HEADRACE_DRAIN_TIMEOUT_S": "0.5"}
+    )
+    variables = settings.as_environment(found)
+    assert settings.load(variables) == found
+    assert sorted(variables) == [
+        "HEADRACE_DATA_DIR", "HEADRACE_DRAIN_TIMEOUT_S", "HEADRACE_MEMORY_BYTES", "HEADRACE_TOKEN_KEY",
+    ]  # fmt: skip

@@ -390,6 +390,16 @@ def load(environ: Mapping[str, str] | None = None, **given: Any) -> Settings:
     return Settings(**values)
 
 
+def as_environment(settings: Settings) -> dict[str, str]:
+    """The variables of which ``load`` makes the same settings, for a process that is started; secrets among them."""
+    found = {}
+    for row in TABLE:
+        value = getattr(settings, row.name)
+        if value != row.default:
+            found[row.variable] = value.reveal() if isinstance(value, Secret) else str(value)
+    return found
+
+
 def _value(row: Setting, raw: Any) -> Any:
     """The value of a raw one; ValueError when it is none."""
     match row.type:

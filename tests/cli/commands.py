@@ -41,7 +41,7 @@ class Said(NamedTuple):
 def environment(data: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """This process's environment with a data folder, and without a terminal's width or settings of the machine."""
     kept = {name: text for name, text in os.environ.items() if not name.startswith("HEADRACE_")}
-    return {**kept, "HEADRACE_DATA_DIR": str(data), "COLUMNS": "160", **(extra or {})}
+    return {**kept, "HEADRACE_DATA_DIR": str(data), "HEADRACE_API_PORT": "0", "COLUMNS": "160", **(extra or {})}
 
 
 def _judged(said: Said) -> Said:

@@ -45,7 +45,8 @@ def _leaves(command: Any, names: tuple[str, ...]) -> Iterator[tuple[tuple[str, .
         yield names, command
         return
     for name, inner in command.commands.items():
-        yield from _leaves(inner, (*names, name))
+        if not inner.hidden:
+            yield from _leaves(inner, (*names, name))
 
 
 def _parse(words: list[str]) -> None:

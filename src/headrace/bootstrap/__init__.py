@@ -7,10 +7,11 @@ from .answers import SLOW_ANSWERS, answering, answers, read_folder, reading_fold
 from .engines import build_engine, running, tune_collector
 from .flows import check_flows, load_configuration, specs
 from .folder import installation_key, open_state, restore_folder
-from .serving import Serving, watch_configuration
+from .rules import FileRules, Rules
+from .serving import Serving
 
 __all__ = [
-    "SLOW_ANSWERS", "Engine", "Serving", "answering", "answers", "build_engine", "check_flows", "installation_key",
-    "load_configuration", "open_state", "quantile_ms", "read_folder", "reading_folder", "restore_folder", "running",
-    "specs", "tune_collector", "watch_configuration",
+    "SLOW_ANSWERS", "Engine", "FileRules", "Rules", "Serving", "answering", "answers", "build_engine", "check_flows",
+    "installation_key", "load_configuration", "open_state", "quantile_ms", "read_folder", "reading_folder",
+    "restore_folder", "running", "specs", "tune_collector",
 ]  # fmt: skip

@@ -29,6 +29,16 @@ def load_configuration(path: Path) -> Configuration:
         ConfigurationError: With every mistake.
     """
     configuration = configurations.load(path, specs())
+    check_targets(configuration)
+    return configuration
+
+
+def check_targets(configuration: Configuration) -> None:
+    """Refuse what the destinations find wrong between the parameters of a flow's connections.
+
+    Raises:
+        ConfigurationError: With every mistake.
+    """
     mistakes = [
         Mistake(f"flow {flow_id}: {m.place}", m.problem, m.allowed)
         for flow_id, target in configuration.targets.items()
@@ -36,7 +46,6 @@ def load_configuration(path: Path) -> Configuration:
     ]
     if mistakes:
         raise ConfigurationError(mistakes=mistakes)
-    return configuration
 
 
 def targets(configuration: Configuration) -> dict[str, Target]:

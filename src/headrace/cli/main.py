@@ -6,27 +6,32 @@ Exit codes: 0 all well; 1 an unexpected failure; 2 a mistake in the call, the co
 
 from __future__ import annotations
 
-import asyncio
-import signal
 import sys
 import traceback
-from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import msgspec
 import pybase64
 import typer
-import uvloop
-from rich.console import Console
 
-from headrace import __version__, logs, settings
-from headrace.errors import CheckError, HeadraceError, RefusedError, StateError, UpdateRefusedError
-from headrace.settings import Settings
-
-T = TypeVar("T")
-
-_LEFT: Final = 4
+from headrace import __version__, settings
+from headrace.cli import serve
+from headrace.cli.command import (
+    LEFT,
+    AsJson,
+    Config,
+    DataDir,
+    err,
+    on_signals,
+    out,
+    plain,
+    run_to_end,
+    settings_of,
+    time_of,
+    warn,
+)
+from headrace.errors import CheckError, HeadraceError, RefusedError, StateError
 
 app = typer.Typer(
     name="headrace",
@@ -43,28 +48,16 @@ app.add_typer(journal, name="journal", no_args_is_help=True)
 ledger = typer.Typer(help="Every export that was settled: where it is, and why it was made.")
 app.add_typer(ledger, name="ledger", no_args_is_help=True)
 
-Config = Annotated[
-    Path, typer.Option("--config", "-c", metavar="FILE", help="Configuration file (docs/configuration.md).")
-]
-DataDir = Annotated[
-    Path | None,
-    typer.Option("--data-dir", metavar="FOLDER", help="Data folder; else HEADRACE_DATA_DIR, else the platform's."),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
-
 
 def main() -> None:
     """Run the command; every error of ours becomes one message and an exit code, never a traceback."""
     try:
         app()
     except (RefusedError, StateError, CheckError) as error:
-        err.print(f"[red]error:[/red] {_plain(str(error))}", soft_wrap=True)
+        err.print(f"[red]error:[/red] {plain(str(error))}", soft_wrap=True)
         sys.exit(2)
     except HeadraceError as error:
-        err.print(f"[red]error:[/red] {_plain(str(error))}", soft_wrap=True)
+        err.print(f"[red]error:[/red] {plain(str(error))}", soft_wrap=True)
         sys.exit(1)
     except Exception as error:  # noqa: BLE001 - the last resort: its words may hold a profile's values
         _report_bug(error)
@@ -82,34 +75,6 @@ def _report_bug(error: Exception) -> None:
         f"[red]error:[/red] internal error, please report it: {type(error).__name__} in {where} "
         "(HEADRACE_LOG_LEVEL=debug shows all of it)", soft_wrap=True,
     )  # fmt: skip
-
-
-def _plain(text: str) -> str:
-    return text.replace("[", r"\[")
-
-
-def _settings(data_dir: Path | None, **given: Any) -> Settings:
-    loaded = settings.load(data_dir=data_dir, **given)
-    logs.configure(loaded.log_level, loaded.log_format)
-    return loaded
-
-
-def _run(work: Coroutine[Any, Any, T]) -> T:
-    return uvloop.run(work)
-
-
-def _on_signals(stop: Callable[[], None]) -> None:
-    """The first Ctrl-C or SIGTERM stops gracefully; the second ends the process where it stands."""
-    loop = asyncio.get_running_loop()
-
-    def first(number: signal.Signals) -> None:
-        loop.remove_signal_handler(number)
-        signal.signal(number, signal.SIG_DFL)
-        err.print("stopping: what is on its way is finished, the rest is kept (once more to end at once)")
-        stop()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, first, number)
 
 
 @app.command()
@@ -146,16 +111,16 @@ def run(
     from headrace.cli.run import Run
     from headrace.sources.jsonl import JsonLines
 
-    loaded = _settings(data_dir)
+    loaded = settings_of(data_dir)
     configuration = bootstrap.load_configuration(config)
-    _warn(configuration.warnings)
+    warn(configuration.warnings)
     where = _start(start, from_start=from_start, from_end=from_end)
     sources = [JsonLines(path, follow=follow, start=where) for path in inputs]
     if len({source.id for source in sources}) < len(sources):
         raise RefusedError("an --input is given twice; give each once")
 
     work = Run(out, err, drain_timeout_s=drain_timeout, follow=follow, quiet=quiet)
-    raise typer.Exit(_run(work.run(loaded, configuration, sources, _on_signals)))
+    raise typer.Exit(run_to_end(work.run(loaded, configuration, sources, on_signals)))
 
 
 Start = Literal["resume", "start", "end"]
@@ -170,50 +135,8 @@ def _start(given: Start, *, from_start: bool, from_end: bool) -> Start:
     return next(iter(chosen), "resume")
 
 
-def _warn(warnings: list[str]) -> None:
-    for warning in warnings:
-        err.print(f"[yellow]warning:[/yellow] {_plain(warning)}", soft_wrap=True)
-
-
-@app.command()
-def serve(
-    config: Config,
-    data_dir: DataDir = None,
-    host: Annotated[str | None, typer.Option(help="Address of the collection listener.")] = None,
-    port: Annotated[int | None, typer.Option(help="Its port; 0 takes a free one.")] = None,
-) -> None:
-    """Take updates over HTTP and export them until stopped.
-
-    POST /collection/{inlet} and /collection/batch/{inlet} take updates; GET /healthz, /readyz and /metrics tell
-    how it is. The configuration file is watched: a valid change is in force at once, a wrong one is refused whole.
-    """
-    from headrace import bootstrap
-
-    loaded = _settings(data_dir, collection_host=host, collection_port=port)
-    configuration = bootstrap.load_configuration(config)
-    _warn(configuration.warnings)
-
-    async def work() -> int:
-        with bootstrap.open_state(loaded) as state:
-            serving = bootstrap.Serving(state, configuration, loaded, config)
-            bootstrap.tune_collector()
-            _on_signals(serving.engine.stop)
-            announcing = asyncio.create_task(_announce(serving, loaded))
-            try:
-                report = await serving.run()
-            finally:
-                announcing.cancel()
-            pending = sum(f.pending for f in report.flows)
-            err.print(f"stopped; {pending:,} exports are kept for the next start" if pending else "stopped")
-            return 0
-
-    raise typer.Exit(_run(work()))
-
-
-async def _announce(serving: Any, loaded: Settings) -> None:
-    await serving.engine.started.wait()
-    host, port = loaded.collection_host, serving.collection.port
-    logs.get().info("ready", collection=f"http://{host}:{port}/collection/{{inlet}}", data_dir=str(loaded.data_dir))
+app.command()(serve.serve)
+app.command("control-process", hidden=True)(serve.control_process)
 
 
 @app.command()
@@ -230,10 +153,10 @@ def check(
     from headrace.cli.tables import show_check
 
     configuration = bootstrap.load_configuration(config)
-    _warn(configuration.warnings)
+    warn(configuration.warnings)
     if flow and flow not in configuration.targets:
         raise RefusedError(f"there is no flow {flow}; flows: {', '.join(configuration.targets)}")
-    checks = _run(bootstrap.check_flows(configuration, flow))
+    checks = run_to_end(bootstrap.check_flows(configuration, flow))
     if as_json:
         print(msgspec.json.encode(checks).decode())
     else:
@@ -241,7 +164,7 @@ def check(
             show_check(out, flow_id, configuration.snapshot.by_id[flow_id].name, found)
         good = sum(c.ok for c in checks.values())
         out.print(f"{good} of {len(checks)} flows can run")
-    raise typer.Exit(0 if all(c.ok for c in checks.values()) else _LEFT)
+    raise typer.Exit(0 if all(c.ok for c in checks.values()) else LEFT)
 
 
 @app.command()
@@ -252,7 +175,7 @@ def status(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     from headrace.runtimes.base import FlowReport
     from headrace.state.records import Totals
 
-    answer = bootstrap.read_folder(_settings(data_dir), "status")
+    answer = bootstrap.read_folder(settings_of(data_dir), "status")
     if as_json:
         print(msgspec.json.encode(answer).decode())
         return
@@ -277,7 +200,7 @@ def letters_list(
     if kind not in ("", "update", "export"):
         raise RefusedError(f"--kind {kind} is not allowed (allowed: update, export)")
     found = bootstrap.read_folder(
-        _settings(data_dir), "dead-letters", limit=limit, kind=kind, reason=reason, flow=flow
+        settings_of(data_dir), "dead-letters", limit=limit, kind=kind, reason=reason, flow=flow
     )  # fmt: skip
     if as_json:
         print(msgspec.json.encode(found).decode())
@@ -294,7 +217,7 @@ def letters_show(
     """Show one dead letter whole: reason, place and the original bytes."""
     from headrace import bootstrap
 
-    letter = bootstrap.read_folder(_settings(data_dir), "dead-letter", id=letter_id)
+    letter = bootstrap.read_folder(settings_of(data_dir), "dead-letter", id=letter_id)
     if letter is None:
         raise RefusedError(f"there is no dead letter {letter_id}; see: headrace dead-letters list")
     if as_json:
@@ -302,7 +225,7 @@ def letters_show(
         return
     for name in ("id", "kind", "reason", "detail", "place", "source", "flow", "attempts"):
         if letter.get(name):
-            out.print(f"{name:9} {_plain(str(letter[name]))}", soft_wrap=True)
+            out.print(f"{name:9} {plain(str(letter[name]))}", soft_wrap=True)
     content = letter["export"][7] if letter.get("export") else letter.get("body", "")
     out.print("content", style="bold")
     print(pybase64.b64decode(content).decode(errors="backslashreplace"))
@@ -318,7 +241,7 @@ def journal_show(
     from headrace import bootstrap
     from headrace.cli.journal import lines
 
-    for line in lines(bootstrap.read_folder(_settings(data_dir), "journal", first=first, limit=limit), first):
+    for line in lines(bootstrap.read_folder(settings_of(data_dir), "journal", first=first, limit=limit), first):
         print(line)
 
 
@@ -328,7 +251,7 @@ def journal_replay(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     from headrace import bootstrap
     from headrace.cli.journal import explain
 
-    found = bootstrap.read_folder(_settings(data_dir), "replay")
+    found = bootstrap.read_folder(settings_of(data_dir), "replay")
     if as_json:
         print(msgspec.json.encode(found).decode())
     same = explain(None if as_json else out, found)
@@ -343,7 +266,7 @@ def backup(
     """Back the data folder up into one file, while it is in use or not. It is as secret as the folder."""
     from headrace import bootstrap
 
-    made = bootstrap.read_folder(_settings(data_dir), "backup", file=str(file.resolve()))
+    made = bootstrap.read_folder(settings_of(data_dir), "backup", file=str(file.resolve()))
     out.print(f"{made['keys']:,} keys are in {file}; what is committed from now on is not")
 
 
@@ -355,19 +278,9 @@ def restore(
     """Make an empty data folder of a backup. Exports that were pending in it are sent when Headrace runs on it."""
     from headrace import bootstrap
 
-    loaded = _settings(data_dir)
+    loaded = settings_of(data_dir)
     made = bootstrap.restore_folder(loaded, file)
     out.print(f"{made.keys:,} keys are in {loaded.data_dir}")
-
-
-def _at(text: str, option: str) -> int:
-    """A time of the command line, epoch milliseconds."""
-    from headrace.core.times import canonical, to_ms
-
-    try:
-        return to_ms(canonical(text))
-    except UpdateRefusedError as error:
-        raise RefusedError(f"{option} {text} {error.problem} (allowed: as 2026-01-31T14:30:00Z)") from None
 
 
 def _query(**given: str) -> dict[str, Any]:
@@ -375,7 +288,7 @@ def _query(**given: str) -> dict[str, Any]:
     query: dict[str, Any] = {name: value for name, value in given.items() if value}
     for name in ("since", "until"):
         if name in query:
-            query[f"{name}_ms"] = _at(query.pop(name), f"--{name}")
+            query[f"{name}_ms"] = time_of(query.pop(name), f"--{name}")
     return query
 
 
@@ -404,7 +317,7 @@ def ledger_find(
     query = _query(
         export_id=export, profile_id=profile, shard=shard, sequence=sequence, flow=flow, since=since, until=until
     )  # fmt: skip
-    found = bootstrap.read_folder(_settings(data_dir), "ledger", **query, limit=limit)
+    found = bootstrap.read_folder(settings_of(data_dir), "ledger", **query, limit=limit)
     if as_json:
         print(msgspec.json.encode([plain(entry) for entry in found]).decode())
     else:
@@ -429,7 +342,7 @@ def ledger_export(
     query = _query(profile_id=profile, shard=shard, flow=flow, since=since, until=until)
     if form == "parquet" and to is None:
         raise RefusedError("Parquet is not printed: name a file with --out")
-    with bootstrap.reading_folder(_settings(data_dir)) as asked:
+    with bootstrap.reading_folder(settings_of(data_dir)) as asked:
         try:
             found = entries(asked, query)
             count = write_lines(to, found) if to is None or form == "jsonl" else write_parquet(to, found)
@@ -465,8 +378,8 @@ def explain(
     if not lone or (shard and not sequence) or (at and not identity):
         raise RefusedError("name one of --export, --sequence (with --shard), --identity (and --at), --input")
     given: dict[str, Any] = {"export_id": export, "shard": shard, "sequence": sequence, "identity": identity}
-    given |= {"ordinal": number or 0} | ({"at_ms": _at(at, "--at")} if at else {})
-    found = bootstrap.read_folder(_settings(data_dir), "explain", **given)
+    given |= {"ordinal": number or 0} | ({"at_ms": time_of(at, "--at")} if at else {})
+    found = bootstrap.read_folder(settings_of(data_dir), "explain", **given)
     if as_json:
         print(msgspec.json.encode(found).decode())
         return
@@ -485,7 +398,7 @@ def demo(
     """Try everything without an account: a local Kinesis, sample profiles, and their messages read back."""
     from headrace.cli.demo import run_demo
 
-    loaded = _settings(data_dir)
+    loaded = settings_of(data_dir)
     raise typer.Exit(
         run_demo(out, loaded, profiles=profiles, seed=seed, rate=rate, once=once or not out.is_terminal)
     )  # fmt: skip

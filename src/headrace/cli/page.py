@@ -73,12 +73,13 @@ def page() -> str:
 
 
 def _commands(command: Any, name: str) -> Iterator[tuple[str, Any]]:
-    """Every command that can be called, with its whole name."""
+    """Every command that people call, with its whole name."""
     if not hasattr(command, "commands"):
         yield name, command
         return
     for part, inner in command.commands.items():
-        yield from _commands(inner, f"{name} {part}")
+        if not inner.hidden:
+            yield from _commands(inner, f"{name} {part}")
 
 
 def _paragraphs(text: str) -> list[str]:

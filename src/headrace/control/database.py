@@ -12,6 +12,8 @@ from headrace.errors import StateError
 
 BUSY_TIMEOUT_MS: Final = 10_000
 """How long a transaction waits for the writers before it."""
+CONNECT_TIMEOUT_S: Final = 10
+"""How long a server may take to answer, where its URL does not say it."""
 
 
 def engine_of(url: str) -> sa.Engine:
@@ -36,10 +38,10 @@ def engine_of(url: str) -> sa.Engine:
     else:
         _own(Path(parsed.database))
     try:
+        sqlite = parsed.drivername.startswith("sqlite")
+        waits = {} if sqlite or "connect_timeout" in parsed.query else {"connect_timeout": CONNECT_TIMEOUT_S}
         # hide_parameters: no error text shows a statement's values.
-        engine = sa.create_engine(
-            parsed, hide_parameters=True, pool_pre_ping=not parsed.drivername.startswith("sqlite")
-        )
+        engine = sa.create_engine(parsed, hide_parameters=True, pool_pre_ping=not sqlite, connect_args=waits)
     except ModuleNotFoundError:
         raise StateError("PostgreSQL needs the extra: pip install 'headrace[postgres]'") from None
     if parsed.get_backend_name() == "sqlite":

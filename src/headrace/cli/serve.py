@@ -1,0 +1,128 @@
+"""``headrace serve``: the engine in this process, the control process beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from headrace import logs
+from headrace.cli.command import DataDir, err, on_signals, run_to_end, settings_of, warn
+from headrace.settings import Settings
+
+
+def serve(
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config", "-c", metavar="FILE",
+            help="Configuration file that rules instead of the database (docs/configuration.md).",
+        ),
+    ] = None,
+    data_dir: DataDir = None,
+    host: Annotated[str | None, typer.Option(help="Address of the collection listener.")] = None,
+    port: Annotated[int | None, typer.Option(help="Its port; 0 takes a free one.")] = None,
+    api_host: Annotated[str | None, typer.Option(help="Address of the REST API and the console.")] = None,
+    api_port: Annotated[int | None, typer.Option(help="Their port; 0 takes a free one.")] = None,
+    api: Annotated[bool, typer.Option("--api/--no-api", help="Run the REST API and the console beside it.")] = True,
+) -> None:  # fmt: skip
+    """Take updates over HTTP and export them until stopped; serve the REST API and the console.
+
+    POST /collection/{inlet} and /collection/batch/{inlet} take updates; GET /healthz, /readyz and /metrics tell
+    how it is. Connections, audiences and flows are in the control plane's database, changed by the REST API, in the
+    console or by `headrace apply`; each change is in force at once. With --config the file rules instead: it is
+    watched, a valid change is in force at once, a wrong one is refused whole, and API and console only show.
+    """
+    loaded = settings_of(
+        data_dir, collection_host=host, collection_port=port, api_host=api_host, api_port=api_port
+    )  # fmt: skip
+    raise typer.Exit(run_to_end(_serve(loaded, config, api=api)))
+
+
+async def _serve(loaded: Settings, config: Path | None, *, api: bool) -> int:
+    from headrace import bootstrap
+    from headrace.bootstrap.beside import Beside, check_certificate
+
+    stopped = asyncio.Event()
+    configuration = None
+    if config is not None:
+        configuration = bootstrap.load_configuration(config)
+        warn(configuration.warnings)
+    check_certificate(
+        loaded.collection_certificate, loaded.collection_certificate_key, "HEADRACE_COLLECTION_CERTIFICATE"
+    )
+    with bootstrap.open_state(loaded) as state:
+        rules = _rules(loaded, config)
+        beside = Beside(loaded, config) if api else None
+        try:
+            if beside is not None:
+                await beside.start()
+            on_signals(stopped.set)
+            if configuration is None:
+                configuration = await rules.first(stopped)
+            if configuration is None:
+                err.print("stopped")
+                return 0
+            serving = bootstrap.Serving(state, configuration, loaded, rules, beside.end if beside else _nothing)
+            bootstrap.tune_collector()
+            tasks = [
+                asyncio.create_task(_announce(serving, loaded, beside)),
+                asyncio.create_task(_stop(stopped, serving)),
+            ]
+            try:
+                report = await serving.run()
+            finally:
+                for task in tasks:
+                    task.cancel()
+        finally:
+            if beside is not None:
+                await beside.end()
+    pending = sum(f.pending for f in report.flows)
+    err.print(f"stopped; {pending:,} exports are kept for the next start" if pending else "stopped")
+    return 0
+
+
+def _rules(loaded: Settings, config: Path | None) -> Any:
+    if config is not None:
+        from headrace.bootstrap import FileRules
+
+        return FileRules(config)
+    from headrace.bootstrap.published import DatabaseRules
+
+    return DatabaseRules(loaded)
+
+
+async def _nothing() -> None:
+    """There is no control process to take leave of."""
+
+
+async def _stop(stopped: asyncio.Event, serving: Any) -> None:
+    await stopped.wait()
+    serving.engine.stop()
+
+
+async def _announce(serving: Any, loaded: Settings, beside: Any) -> None:
+    await serving.engine.started.wait()
+    host, port = loaded.collection_host, serving.collection.port
+    scheme = "https" if loaded.collection_certificate else "http"
+    places = {"collection": f"{scheme}://{host}:{port}/collection/{{inlet}}"}
+    if beside is not None:
+        places["api"] = f"{'https' if loaded.api_certificate else 'http'}://{loaded.api_host}:{beside.port}"
+    logs.get().info("ready", **places, data_dir=str(loaded.data_dir))
+
+
+def control_process(
+    handle: Annotated[int, typer.Option("--socket", help="Number of the file handle to listen on.")],
+    config: Annotated[Path | None, typer.Option("--config", help="Configuration file that rules.")] = None,
+) -> None:
+    """Serve the REST API and the console; started by `headrace serve`."""
+    import socket
+
+    from headrace.bootstrap.control_process import serve as serve_control
+
+    loaded = settings_of(None)
+    with contextlib.closing(socket.socket(fileno=handle)) as listening:
+        serve_control(loaded, listening, config, lambda line: print(line, flush=True))
