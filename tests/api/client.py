@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import httpx
 
@@ -17,7 +16,7 @@ TOKEN = "/ims/token/v3"
 
 
 class Client:
-    """Sends requests one after the other, on a loop of its own.
+    """Sends requests one after the other, each on a loop of its own.
 
     Args:
         app: The application.
@@ -29,15 +28,6 @@ class Client:
         self.app = app
         self.headers = dict(headers or {})
         self._address = address
-        self._runner = asyncio.Runner()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
-        self._runner.close()
 
     def request(self, method: str, path: str, **more: Any) -> httpx.Response:
         """One request; what comes after the answer is done too when this returns."""
@@ -47,7 +37,7 @@ class Client:
             async with httpx.AsyncClient(transport=transport, base_url="http://api.test") as client:
                 return await client.request(method, path, headers={**self.headers, **more.pop("headers", {})}, **more)
 
-        return self._runner.run(send())
+        return asyncio.run(send())
 
     def get(self, path: str, **more: Any) -> httpx.Response:
         """A GET."""

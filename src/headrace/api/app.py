@@ -75,6 +75,8 @@ def create_app(
                 methods=[operation.method],
                 **openapi.fields(operations, operation),
             )
+    # Before further routes: the document is of the API alone.
+    openapi.document(app, OPERATIONS)
     for each in routers:
         if isinstance(each, Mount):
             app.router.routes.append(each)

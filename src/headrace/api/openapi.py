@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
+import msgspec
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
@@ -42,15 +44,8 @@ def fields(operations: Operations, operation: Operation) -> dict[str, Any]:
     description = operation.description
     if needs:
         description = f"{description}\n\nNeeds {needs}.".strip()
-    good: dict[str, Any] = {"description": "Done."}
-    if operation.answer is not None:
-        good["content"] = {"application/json": {"schema": operation.answer}}
     extra: dict[str, Any] = {
         "parameters": [_parameter(each) for each in _all_parameters(operation)],
-        "responses": {
-            str(operation.status): good,
-            **{str(status): _refusal(status) for status in operation.statuses},
-        },
         "security": [{"bearer": []}] if operation.signed_in else [],
     }
     if operation.body is not None:
@@ -69,24 +64,42 @@ def fields(operations: Operations, operation: Operation) -> dict[str, Any]:
     }
 
 
-def document(app: FastAPI) -> dict[str, Any]:
-    """The OpenAPI document of the application's operations, made once."""
+def document(app: FastAPI, declared: Sequence[Operations] = ()) -> dict[str, Any]:
+    """The OpenAPI document of the application, made once.
+
+    Args:
+        app: The application.
+        declared: Its operations, the first time.
+    """
     if app.openapi_schema is None:
         made = get_openapi(
             title=app.title, version=app.version, description=DESCRIPTION, routes=app.routes, servers=[{"url": "/"}]
         )
+        answers = {each.name: _answers(each) for part in declared for each in part.rows}
         for path in made["paths"].values():
             for operation in path.values():
-                # FastAPI's own guesses about answers.
-                operation["responses"] = {
-                    status: answer for status, answer in operation["responses"].items() if answer.get("description")
-                }
+                # In the place of the framework's own guesses.
+                operation["responses"] = answers[operation["operationId"]]
         made["components"] = {
             "schemas": COMPONENTS,
+            "responses": {f"Refused{status}": _refusal(status) for status in _WORDS},
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
         }
         app.openapi_schema = made
     return app.openapi_schema
+
+
+def text(app: FastAPI) -> str:
+    """The document as docs/openapi.json has it: sorted, so that a change shows as what it is."""
+    return msgspec.json.format(msgspec.json.encode(document(app), order="deterministic"), indent=1).decode() + "\n"
+
+
+def _answers(operation: Operation) -> dict[str, Any]:
+    good: dict[str, Any] = {"description": "Done."}
+    if operation.answer is not None:
+        good["content"] = {"application/json": {"schema": operation.answer}}
+    refused = {str(status): {"$ref": f"#/components/responses/Refused{status}"} for status in operation.statuses}
+    return {str(operation.status): good, **refused}
 
 
 def _all_parameters(operation: Operation) -> list[Parameter]:

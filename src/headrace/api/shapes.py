@@ -310,7 +310,6 @@ COMPONENTS: Final[dict[str, Schema]] = {
     ),
     "Backfills": obj("backfills", backfills=many(ref("Backfill"))),
     "Backfill": obj("run", run=TEXT, flow=TEXT, kind=TEXT, state=TEXT),
-    "Done": FREE,
     "Replay": obj(ids=MANY_TEXTS, reason=TEXT, dryRun=FLAG, original=FLAG),
     "DeadLetters": obj("deadLetters", deadLetters=many(FREE)),
     "ObservedSchema": obj("paths", paths=many(FREE)),

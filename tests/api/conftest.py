@@ -1,0 +1,24 @@
+"""The stores and the world of this room's suites."""
+
+from __future__ import annotations
+
+import pytest
+
+from headrace.control.store import Store
+from tests.control.conftest import postgres, store
+
+from .world import World, world
+
+__all__ = ["postgres", "store"]
+
+
+@pytest.fixture
+def w() -> World:
+    """A world in memory."""
+    return world()
+
+
+@pytest.fixture
+def stored(store: Store) -> World:
+    """A world on each kind of store."""
+    return world(store)

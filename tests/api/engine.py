@@ -1,0 +1,113 @@
+"""An engine in memory: it answers what the control plane asks, from what a test puts into it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator
+from typing import Any
+
+from headrace.errors import RefusedError, StateError
+
+
+class Engine:
+    """See ``headrace.control.runtime.Runtime``.
+
+    Attributes:
+        asked: Every question, in order.
+        profiles: (namespace, id) to what ``profile`` answers.
+        backfills: Run id to what ``backfill-status`` answers.
+        letters: Dead letter id to dead letter.
+        absent: Nobody listens.
+    """
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, dict[str, Any]]] = []
+        self.profiles: dict[tuple[str, str], dict[str, Any]] = {}
+        self.backfills: dict[str, dict[str, Any]] = {}
+        self.letters: dict[str, dict[str, Any]] = {}
+        self.absent = False
+        self._numbers = itertools.count(1)
+
+    def ask(self, request: str, **arguments: Any) -> Any:
+        """See ``Runtime``."""
+        if self.absent:
+            raise StateError("nobody listens on the socket")
+        self.asked.append((request, arguments))
+        answer = getattr(self, "_" + request.replace("-", "_"), None)
+        if answer is None:
+            raise RefusedError(f"unknown request {request}")
+        return answer(**arguments)
+
+    def follow(self, **arguments: Any) -> AsyncIterator[dict[str, Any]]:
+        """See ``Runtime``."""
+        raise NotImplementedError
+
+    def _configure(self) -> Any:
+        return {}
+
+    def _backfill_start(self, flow: str, kind: str, **more: Any) -> Any:
+        if more.get("rate") == 13:
+            raise RefusedError("the flow is halted; mend its destination first")
+        run = f"run-{next(self._numbers)}"
+        self.backfills[run] = {"run": run, "flow": flow, "kind": kind, "state": "running", "scanned": 0, **more}
+        return {"run": run}
+
+    def _backfill_status(self, flow: str) -> Any:
+        return [each for each in self.backfills.values() if each["flow"] == flow]
+
+    def _backfill_pause(self, run: str) -> Any:
+        self.backfills[run]["state"] = "paused"
+
+    def _backfill_resume(self, run: str) -> Any:
+        self.backfills[run]["state"] = "running"
+
+    def _backfill_cancel(self, run: str) -> Any:
+        self.backfills[run]["state"] = "cancelled"
+
+    def _profile(self, namespace: str, id: str) -> Any:
+        return self.profiles.get((namespace.lower(), id))
+
+    def _profile_delete(self, namespace: str, id: str) -> Any:
+        del self.profiles[namespace.lower(), id]
+        return {"run": "delete-1"}
+
+    def _observed_schema(self) -> Any:
+        return [{"path": "person.name.lastName", "type": "string", "count": 3, "sample": "R**"}]
+
+    def _dead_letters(self, flow: str, kind: str, limit: int, reason: str = "") -> Any:
+        found = [
+            each
+            for each in self.letters.values()
+            if each["flow"] == flow and each["kind"] == kind and reason in ("", each["reason"])
+        ]
+        return found[:limit]
+
+    def _dead_letter(self, id: str) -> Any:
+        return self.letters.get(id)
+
+    def _dead_letter_replay(self, filter: dict[str, Any], dry_run: bool, original: bool, ids: Any = None) -> Any:
+        found = [key for key, each in self.letters.items() if each["flow"] == filter["flow"]]
+        chosen = [key for key in found if ids is None or key in ids]
+        if not dry_run:
+            for key in chosen:
+                del self.letters[key]
+        return {"replayed": len(chosen), "dryRun": dry_run}
+
+
+def profile(flow: str = "") -> dict[str, Any]:
+    """A profile as the engine answers it."""
+    return {
+        "profileId": "p-1",
+        "epoch": 1,
+        "version": 4,
+        "updatedAt": 1_767_225_600_000,
+        "identities": [{"namespace": "Email", "id": "ann@example.test"}, {"namespace": "ECID", "id": "12"}],
+        "attributes": {"person": {"name": {"firstName": "Ann", "lastName": "Roe"}}, "loyalty": {"tier": "gold"}},
+        "memberships": {"ups": {"s": {"status": "realized", "lastQualificationTime": "2026-01-01T00:00:00Z"}}},
+        "flows": {flow: {"seq": 2}} if flow else {},
+    }
+
+
+def letter(flow: str, key: str = "1767225600000-1") -> dict[str, Any]:
+    """A dead letter as the engine answers it."""
+    return {"id": key, "kind": "export", "at_ms": 1, "reason": "too-large", "detail": "d", "flow": flow}
