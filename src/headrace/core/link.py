@@ -36,7 +36,7 @@ class Guards(NamedTuple):
     unstitchable: frozenset[str] = frozenset()
 
 
-class Link(NamedTuple):
+class Link:
     """The answer.
 
     Attributes:
@@ -46,10 +46,12 @@ class Link(NamedTuple):
         refused: A guard kept identities apart.
     """
 
-    profile_id: str
-    absorbed: tuple[str, ...]
-    identities: list[Identity]
-    refused: bool = False
+    __slots__ = ("absorbed", "identities", "profile_id", "refused")
+
+    def __init__(
+        self, profile_id: str, absorbed: tuple[str, ...], identities: list[Identity], *, refused: bool = False
+    ) -> None:  # fmt: skip
+        self.profile_id, self.absorbed, self.identities, self.refused = profile_id, absorbed, identities, refused
 
 
 def name(key: bytes, identity: Identity, taken: int = 0) -> str:
@@ -91,7 +93,7 @@ def link(update: Update, rows: Mapping[Identity, Row | None], count: Callable[[s
     fresh = sum(rows[i] is None for i in ours)
     if (fresh or len(owners) > 1) and fresh + sum(count(pid) for _, pid in owners) > guards.most:
         return _refused(update, rows)
-    return Link(survivor, tuple(pid for _, pid in owners[1:]), ours, kept_apart)
+    return Link(survivor, tuple(pid for _, pid in owners[1:]), ours, refused=kept_apart)
 
 
 def _refused(update: Update, rows: Mapping[Identity, Row | None]) -> Link:

@@ -1,4 +1,4 @@
-"""Exports on their way, and the blocks that they are stored in."""
+"""Exports on their way."""
 
 from __future__ import annotations
 
@@ -8,34 +8,7 @@ import msgspec
 
 from headrace.core.model import Export
 from headrace.destinations.base import Outcome
-
-
-class Block:
-    """Exports that were stored together: which of them are settled.
-
-    Attributes:
-        bucket: Bucket of the outbox.
-        ordinals: Ordinal of each export, growing.
-        bits: Bit i is set when export i is settled.
-        marked: A partial settlement is stored.
-        touched: Settled further since the last store.
-        stored_bytes: Size on disk.
-        loaded_bytes: Size in memory, about.
-    """
-
-    __slots__ = ("bits", "bucket", "loaded_bytes", "marked", "ordinals", "stored_bytes", "touched")
-
-    def __init__(self, bucket: int, ordinals: list[int], bits: int = 0, *, stored_bytes: int = 0) -> None:
-        self.bucket, self.ordinals, self.bits = bucket, ordinals, bits
-        self.marked = bool(bits)
-        self.touched = False
-        self.stored_bytes = stored_bytes
-        self.loaded_bytes = 0
-
-    @property
-    def left(self) -> int:
-        """Exports not settled yet."""
-        return len(self.ordinals) - self.bits.bit_count()
+from headrace.destinations.block import Block
 
 
 class Pending(msgspec.Struct, gc=False):
