@@ -10,7 +10,7 @@ from fastapi import APIRouter, FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Mount
+from starlette.routing import Match, Mount
 
 from headrace import __version__
 from headrace.control.problems import Code, problem
@@ -93,7 +93,11 @@ async def _http(request: Request, error: Exception) -> Response:
     request_id = request.scope.get("headrace.request_id", "")
     headers: dict[str, Any] = dict(error.headers or {})
     if error.status_code == 405:
-        refused = problem(Code.WRONG_METHOD, f"the path has other methods: {headers.get('Allow', '')}")
+        # The framework names only those of the first route of the path.
+        routes = [each for each in request.app.routes if each.matches(request.scope)[0] is not Match.NONE]
+        methods = sorted({method for each in routes for method in getattr(each, "methods", None) or ()})
+        headers["Allow"] = ", ".join(methods)
+        refused = problem(Code.WRONG_METHOD, f"the path has other methods: {headers['Allow']}")
     else:
         refused = problem(Code.NO_PATH, "the API has no such path; /openapi.json lists them")
     return problems.response_of(refused, request_id, headers=headers)

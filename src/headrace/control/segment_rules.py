@@ -80,7 +80,8 @@ def updated(change: Change, segment_id: str, body: Any, if_match: str | None) ->
     """
     old = change.found(Kind.SEGMENT, segment_id)
     check_if_match(change.control, old, if_match)
-    before = {**old.body, "lifecycleState": old.state}
+    # A patch may replace what is shown without being stored.
+    before = {"description": "", **old.body, "lifecycleState": old.state}
     if isinstance(body, list):
         document = body_of(patch.apply(before, patch.operations(body)), SEGMENT_KEYS)
     else:
