@@ -8,7 +8,10 @@ from __future__ import annotations
 import asyncio
 import heapq
 import time
-from typing import Protocol
+from typing import Final, Protocol
+
+
+_LOOK_S: Final = 60.0
 
 
 class Clock(Protocol):
@@ -26,6 +29,10 @@ class Clock(Protocol):
         """Return once *seconds* have passed on this clock."""
         ...
 
+    async def until(self, at_ms: int) -> None:
+        """Return once the clock reads *at_ms* or later. Waiting so moves no clock, not even an automatic one."""
+        ...
+
 
 class System:
     """The machine's clock."""
@@ -41,6 +48,11 @@ class System:
     async def sleep(self, seconds: float) -> None:
         """See ``Clock``."""
         await asyncio.sleep(seconds)
+
+    async def until(self, at_ms: int) -> None:
+        """See ``Clock``; a machine that slept, or whose clock was set, is noticed within a minute."""
+        while (left_ms := at_ms - self.now_ms()) > 0:
+            await asyncio.sleep(min(left_ms / 1000, _LOOK_S))
 
 
 class Manual:
@@ -67,7 +79,9 @@ class Manual:
 
     def advance(self, seconds: float) -> None:
         """Move the time on and wake whoever is due, in the order of their times."""
-        target = self._ms + seconds * 1000
+        self._move(self._ms + seconds * 1000)
+
+    def _move(self, target: float) -> None:
         while self._sleepers and self._sleepers[0][0] <= target:
             due, _, future = heapq.heappop(self._sleepers)
             self._ms = max(self._ms, due)
@@ -78,10 +92,18 @@ class Manual:
     async def sleep(self, seconds: float) -> None:
         """See ``Clock``."""
         if self._auto:
-            self._ms += max(0.0, seconds) * 1000
+            self._move(self._ms + max(0.0, seconds) * 1000)
             await asyncio.sleep(0)
             return
+        await self._woken(self._ms + max(0.0, seconds) * 1000)
+
+    async def until(self, at_ms: int) -> None:
+        """See ``Clock``."""
+        if at_ms > self._ms:
+            await self._woken(float(at_ms))
+
+    async def _woken(self, at_ms: float) -> None:
         self._count += 1
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._sleepers, (self._ms + max(0.0, seconds) * 1000, self._count, future))
+        heapq.heappush(self._sleepers, (at_ms, self._count, future))
         await future

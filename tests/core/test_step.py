@@ -12,7 +12,7 @@ from headrace.core.flow import Consent, PartitionKey
 from headrace.core.link import digest, name
 from headrace.core.model import BUCKETS, Backfill, Delete, Export, Identity, Replay, Tick
 from headrace.core.step import bucket_of
-from headrace.core.times import from_ms
+from headrace.core.times import canonical, from_ms, to_ms
 
 from .driving import KEY, NOW_MS, T1, T2, Profiles, flow, snapshot, update
 
@@ -197,8 +197,9 @@ def test_time_ends_memberships_that_were_valid_until_then() -> None:
 
 def test_an_end_before_the_beginning_ends_at_the_beginning() -> None:
     """A membership whose validUntil is before its lastQualificationTime leaves at the latter."""
-    profiles = Profiles(snapshot(flow("vip")))
+    profiles = Profiles(snapshot(flow("vip")), now_ms=to_ms(canonical(T1)) - 1)
     profiles.apply(update("A:1", into={"vip": {"lastQualificationTime": T2, "validUntil": T1}}))
+    profiles.now_ms += 1
     assert profiles.held(Tick(profiles.born[0])) == [""]
     assert profiles.messages()[-1]["segmentMembership"]["ups"]["vip"]["lastQualificationTime"] == T2
 

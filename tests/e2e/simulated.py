@@ -20,7 +20,8 @@ from headrace.clock import Manual
 from headrace.core.flow import CompiledFlow
 from headrace.destinations.base import Limits, Writer
 from headrace.runtimes.base import Report
-from headrace.runtimes.embedded.engine import Engine, Options, Target
+from headrace.runtimes.embedded.engine import Engine, Target
+from headrace.runtimes.embedded.options import Options
 from headrace.sources.base import Batch, Refused
 from headrace.state.rocksdb import RocksState
 from headrace.testing import Fault, Script

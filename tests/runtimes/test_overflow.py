@@ -345,11 +345,10 @@ def test_a_consent_withdrawn_before_anything_was_told_stays_untold() -> None:
 def test_time_that_runs_out_during_an_overflow_is_told() -> None:
     """A membership that ends while the flow holds back: the exit follows."""
     bodies = members(60, 60)
-    ending = bodies[0].replace(b'"lastQ', b'"validUntil":"2023-11-14T00:00:00Z","lastQ')
+    ending = bodies[0].replace(b'"lastQ', b'"validUntil":"2023-11-14T23:00:00Z","lastQ')
     assert ending != bodies[0]
     road = Road(MemoryDisk(), Lines([ending, *bodies[1:]], sizes=lambda: 10), snapshot(tight()), batch_updates=10)
-    profile = name(KEY, Identity("email", "u0"))
-    held_back(road, lambda engine: engine.submit(Tick(profile)))
+    held_back(road, lambda _engine: road.clock.advance(3600))
     first, last = told_of(road, "u0")
     assert b'"realized"' in first
     assert b'"exited"' in last

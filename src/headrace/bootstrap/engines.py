@@ -12,7 +12,8 @@ from headrace import logs
 from headrace.clock import Clock, System
 from headrace.control.configuration import Configuration
 from headrace.runtimes.base import Report
-from headrace.runtimes.embedded.engine import Engine, Options
+from headrace.runtimes.embedded.engine import Engine
+from headrace.runtimes.embedded.options import Options
 from headrace.settings import Settings
 from headrace.sources.base import Source
 from headrace.state.rocksdb import RocksState

@@ -18,10 +18,10 @@ from typing import Any, Final
 
 import msgspec
 
+from . import lifetimes as _lifetimes
 from . import paths as _paths
 
-PLATFORM_NAMESPACE: Final = "ups"
-"""The namespace of audiences made in the platform itself."""
+PLATFORM_NAMESPACE: Final = _lifetimes.PLATFORM_NAMESPACE
 
 CANONICAL_FORMAT: Final = 1
 
@@ -181,6 +181,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
         merge_by: arrival or timestamp: which write of a field wins.
         max_identities: Most identities that one profile may gather.
         unstitchable: Namespaces, in lower case, that never join profiles.
+        lifetimes: When memberships end by themselves.
         attribute_names: Top-level attributes mapped by any flow.
         segments: Namespace to ids of the audiences mapped by any flow.
         by_id: Flow id to flow.
@@ -193,6 +194,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     merge_by: str = "arrival"
     max_identities: int = 50
     unstitchable: frozenset[str] = frozenset()
+    lifetimes: _lifetimes.Lifetimes = _lifetimes.Lifetimes()
     attribute_names: frozenset[str] = frozenset()
     segments: dict[str, frozenset[str]] = {}
     by_id: dict[str, CompiledFlow] = {}
@@ -211,13 +213,17 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Canonical(msgspec.Struct, frozen=True, kw_only=True):
-    """What the canonical text holds. Fields are only added, with a default: old journals keep their versions."""
+    """What the canonical text holds. Fields are only added, with a default: old journals keep their versions.
+
+    A default is what held before the field was there, so that an old journal comes to the same.
+    """
 
     format: int
     merge_by: str
     max_identities: int
     unstitchable: list[str]
     flows: list[dict[str, Any]]
+    lifetimes: _lifetimes.Lifetimes = _lifetimes.FOREVER
 
 
 _DERIVED: Final = frozenset({"tree", "plain", "dated", "plan"})
@@ -335,6 +341,7 @@ def snapshot(
     merge_by: str = "arrival",
     max_identities: int = 50,
     unstitchable: Iterable[str] = (),
+    lifetimes: _lifetimes.Lifetimes | None = None,
 ) -> Snapshot:
     """Put flows together under one version.
 
@@ -343,6 +350,7 @@ def snapshot(
         merge_by: arrival or timestamp.
         max_identities: 1 or more.
         unstitchable: Namespaces in any case.
+        lifetimes: When memberships end by themselves; None for the usual rules.
     """
     ordered = tuple(sorted(flows, key=lambda flow: flow.id))
     segments: dict[str, set[str]] = {}
@@ -355,6 +363,7 @@ def snapshot(
         merge_by=merge_by,
         max_identities=max_identities,
         unstitchable=frozenset(namespace.lower() for namespace in unstitchable),
+        lifetimes=lifetimes or _lifetimes.Lifetimes(),
         attribute_names=frozenset(name for flow in ordered for name in flow.tree),
         segments={namespace: frozenset(ids) for namespace, ids in segments.items()},
         by_id={flow.id: flow for flow in ordered},
@@ -374,6 +383,7 @@ def canonical(snapshot: Snapshot) -> bytes:
                 {name: getattr(flow, name) for name in flow.__struct_fields__ if name not in _DERIVED}
                 for flow in snapshot.flows
             ],
+            lifetimes=snapshot.lifetimes,
         )
     )
 
@@ -401,6 +411,7 @@ def compile_canonical(content: bytes) -> Snapshot:
         for flow in flows
     ]
     made = snapshot(
-        rebuilt, merge_by=read.merge_by, max_identities=read.max_identities, unstitchable=read.unstitchable
-    )
+        rebuilt, merge_by=read.merge_by, max_identities=read.max_identities, unstitchable=read.unstitchable,
+        lifetimes=read.lifetimes,
+    )  # fmt: skip
     return msgspec.structs.replace(made, version=_hash(content))

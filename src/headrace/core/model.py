@@ -6,6 +6,7 @@ field is appended with a default, and none is ever moved or removed.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -219,6 +220,7 @@ class Step(msgspec.Struct, gc=False):
         exports: (index of the flow, bucket, export), in the order of the flows.
         held: Per flow the reason why nothing was exported, "" where something was.
         notes: What else happened, counted.
+        ends: When memberships that changed leave or are removed by themselves, epoch milliseconds.
     """
 
     envelope: Envelope | None
@@ -226,3 +228,4 @@ class Step(msgspec.Struct, gc=False):
     exports: list[tuple[int, int, Export]]
     held: list[str]
     notes: dict[str, int]
+    ends: Sequence[int] = ()

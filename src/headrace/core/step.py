@@ -16,6 +16,7 @@ from typing import Final
 from headrace.core import message
 from headrace.core.cause import WITHDRAWN, active, cause_of, consents, is_member, members
 from headrace.core.flow import CompiledFlow, Snapshot
+from headrace.core.lifetimes import arrived, ends, run_out
 from headrace.core.link import digest
 from headrace.core.merge import Moved, Notes, add_identities, fold_attributes, fold_memberships, join, newer_fields
 from headrace.core.model import (
@@ -29,7 +30,6 @@ from headrace.core.model import (
     Identity,
     Input,
     Membership,
-    MembershipChange,
     Replay,
     Step,
     Tick,
@@ -92,7 +92,8 @@ def _update(
         if timed:
             patch = newer_fields(patch, stamps, stamp, notes)
         attributes, stamps = fold_attributes(attributes, stamps, patch, stamp, timed=timed, notes=notes)
-    memberships, moved = fold_memberships(base.memberships, update.memberships, ordinal, now_ms, notes)
+    stated = update.memberships and arrived(update.memberships, now_ms, snapshot.lifetimes)
+    memberships, moved = fold_memberships(base.memberships, stated, ordinal, now_ms, notes)
     after = Envelope(
         FORMAT, base.profile_id, base.epoch, base.version, known, attributes, stamps, memberships, base.marks,
         ordinal,
@@ -135,19 +136,13 @@ def _moved_by_join(
 
 
 def _tick(envelope: Envelope, ordinal: int, now_ms: int, snapshot: Snapshot) -> Step:
-    """Memberships whose validUntil has passed leave at that time."""
+    """Memberships that have run out leave at the time that they did, and exited ones are removed in the end."""
     notes: Notes = {}
-    now = from_ms(now_ms)
-    ended = [
-        MembershipChange(namespace, segment_id, False, max(m.valid_until, m.since), m.valid_until)
-        for namespace, segments in envelope.memberships.items()
-        for segment_id, m in segments.items()
-        if m.member and m.valid_until is not None and m.valid_until <= now
-    ]
-    memberships, moved = fold_memberships(envelope.memberships, ended, ordinal, now_ms, notes)
+    leaving, kept = run_out(envelope.memberships, now_ms, snapshot.lifetimes)
+    memberships, moved = fold_memberships(kept, leaving, ordinal, now_ms, notes)
     after = _with(envelope, memberships=memberships, ordinal=ordinal)
     view = View(envelope, after, moved, {}, grew=False, kind="live", now_ms=now_ms, config=snapshot.version)
-    return _decide(view, snapshot, notes, changed=bool(moved))
+    return _decide(view, snapshot, notes, changed=memberships is not envelope.memberships)
 
 
 def _delete(envelope: Envelope, ordinal: int, now_ms: int, snapshot: Snapshot) -> Step:
@@ -250,6 +245,9 @@ def _decide(view: View, snapshot: Snapshot, notes: Notes, *, changed: bool) -> S
         return Step(view.before, False, exports, held, notes)
     after.version += 1
     after.marks = marks
+    if view.moved:
+        moved = [(m.namespace, m.segment_id) for m in view.moved]
+        return Step(after, True, exports, held, notes, ends(moved, after.memberships, snapshot.lifetimes))
     return Step(after, True, exports, held, notes)
 
 

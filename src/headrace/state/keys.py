@@ -14,7 +14,8 @@ disk: a key space is never given another shape, only new letters are added.
     G (J or L) column row                 page: what a run of such blocks holds (state/pages.py)
     D time number                         dead letter
     V flow \\0 profile id                  stale: the flow held back what changed (runtimes/embedded/overflow.py)
-    X due kind ordinal                    timers, by due time
+    X due kind ordinal                    timers, by due time: update ids that expire
+    E due ordinal                         timers, by due time: profiles with a membership that ends then, 16 bytes each
     Q source                              position
     T                                     totals
     B run                                 backfill run
@@ -38,6 +39,7 @@ PAGE: Final = b"G"
 DEAD_LETTER: Final = b"D"
 STALE: Final = b"V"
 TIMER: Final = b"X"
+END: Final = b"E"
 POSITION: Final = b"Q"
 TOTALS: Final = b"T"
 BACKFILL: Final = b"B"

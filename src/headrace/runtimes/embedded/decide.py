@@ -23,7 +23,7 @@ from headrace.sources.base import Batch as SourceBatch
 from headrace.sources.base import Refused
 from headrace.state import records
 from headrace.state.base import Batch, State
-from headrace.state.keys import Keys
+from headrace.state.keys import END, TIMER, Keys
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -40,6 +40,9 @@ _KINDS: Final = {
 
 _BASE_VERSIONS: Final = 256
 """A profile is also journaled as it was at every so many of its versions, so that few inputs lead to any state."""
+
+_TIMER_MS: Final = 1000
+"""What ends within the same second is looked at together."""
 
 _SLICE: Final = 64
 """Updates that are decoded before they are decided."""
@@ -86,15 +89,20 @@ class Decision:
         journal: The inputs, ready to store; None when none was journaled.
         exports: Per flow (index) its new exports as (bucket, export).
         refused: Per source batch the updates that were refused.
+        answers: Per command what was decided: for each flow the reason why nothing was exported, "" where
+            something was.
+        soonest_ms: When the first of the memberships that changed ends by itself; None when none does.
         last: Ordinal of the last input.
     """
 
-    __slots__ = ("exports", "journal", "last", "refused")
+    __slots__ = ("answers", "exports", "journal", "last", "refused", "soonest_ms")
 
     def __init__(self, flows: int, batches: int) -> None:
         self.journal: records.JournalBlock | None = None
         self.exports: list[list[tuple[int, Export]]] = [[] for _ in range(flows)]
         self.refused: list[list[Refused]] = [[] for _ in range(batches)]
+        self.answers: list[tuple[str, ...]] = []
+        self.soonest_ms: int | None = None
         self.last = 0
 
 
@@ -189,6 +197,7 @@ class _Deciding:
         self._absorbed: dict[int, list[str]] = {}
         self._links: dict[int, list[int]] = {}
         self._bases: dict[int, list[bytes]] = {}
+        self._ends: dict[int, list[str]] = {}
 
     def run(self) -> Decision:
         self._rows.turn()
@@ -348,6 +357,8 @@ class _Deciding:
                 return
             self._base(envelope, absorbed)
             self._dirty[profile_id] = encoded
+            if done.ends:
+                self._end(profile_id, done.ends)
             if not indexed:
                 self._relink(done.envelope, absorbed, found)
             if envelope is None:
@@ -357,6 +368,13 @@ class _Deciding:
         held = self._count_step(done)
         self._hold_back(held, profile_id)
         self._journal(records.UPDATE, body, source, profile_id, held)
+
+    def _end(self, profile_id: str, ends: Sequence[int]) -> None:
+        """Remember to look at a profile when memberships of it end; by the second, so that many share a timer."""
+        for at_ms in ends:
+            of_second = self._ends.setdefault(-(-at_ms // _TIMER_MS) * _TIMER_MS, [])
+            if not of_second or of_second[-1] != profile_id:
+                of_second.append(profile_id)
 
     def _hold_back(self, held: tuple[str, ...], profile_id: str) -> None:
         """Mark the profile stale for the flows that are over their budget and would have told of it."""
@@ -440,6 +458,8 @@ class _Deciding:
             self._base(envelope, ())
         if done.changed and done.envelope is not None:
             self._dirty[command.profile_id] = encode(done.envelope)
+            if done.ends:
+                self._end(command.profile_id, done.ends)
         elif envelope is not None and done.envelope is None:
             for namespace, ids in envelope.identities.items():
                 for key in ids:
@@ -451,6 +471,7 @@ class _Deciding:
         if isinstance(command, Backfill) and command.kind == CATCH_UP and command.flow_id in self._snapshot.by_id:
             self._stale[command.flow_id, command.profile_id] = False
         self._hold_back(held, command.profile_id)
+        self._out.answers.append(held)
         self._journal(_KINDS[type(command)], msgspec.msgpack.encode(command), 255, command.profile_id, held)
 
     def _journal(self, kind: int, body: bytes, source: int, profile_id: str, held: tuple[str, ...]) -> None:
@@ -514,7 +535,10 @@ class _Deciding:
             expiry = self._now_ms + self._d._window_ms
             for digest in self._new_ids:
                 batch.put(keys.update_id(digest), expiry.to_bytes(8, "big"))
-            batch.put(keys.numbered(b"X", expiry, 0, self._first), b"".join(self._new_ids))
+            batch.put(keys.numbered(TIMER, expiry, 0, self._first), b"".join(self._new_ids))
+        for at_ms, profile_ids in self._ends.items():
+            batch.put(keys.numbered(END, at_ms, self._first), records.pack_ids(profile_ids))
+        self._out.soonest_ms = min(self._ends, default=None)
         if self._kinds:
             self._out.journal = records.JournalBlock(
                 self._first, self._now_ms, self._snapshot.version, bytes(self._kinds), self._bodies,

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import random
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -28,17 +27,20 @@ from headrace.errors import BugError
 from headrace.runtimes.base import SETTLE_WAIT_S, FlowReport, Report
 from headrace.runtimes.embedded.decide import Command, Decider, Decision
 from headrace.runtimes.embedded.flow import RunningFlow
+from headrace.runtimes.embedded.housekeeping import Housekeeping
+from headrace.runtimes.embedded.inner import Within
+from headrace.runtimes.embedded.options import Options
 from headrace.runtimes.embedded.outbox import Staged
 from headrace.runtimes.embedded.overflow import Overflow, with_overflowing
 from headrace.runtimes.embedded.settle import store_refused, store_settled
+from headrace.runtimes.embedded.timers import Timers
 from headrace.sources.base import Batch as SourceBatch
 from headrace.sources.base import Source
 from headrace.state import records
 from headrace.state.base import Batch, State
-from headrace.state.keys import CONFIGURATION, JOURNAL, LEDGER, POSITION, TIMER, Keys
-from headrace.state.pages import PAGE_ROWS, Roll
+from headrace.state.keys import CONFIGURATION, JOURNAL, LEDGER, POSITION, Keys
+from headrace.state.pages import Roll
 
-_HOUSEKEEPING_S: Final = 60.0
 _SETTLED_AT_ONCE: Final = 2000
 _GRACE_S: Final = 5.0
 """How long requests under way are waited for when a flow is closed: what is not answered is sent again."""
@@ -46,42 +48,11 @@ _LET_GO_S: Final = 1.0
 """How long a source may take to close when the engine has failed."""
 _SYNC_S: Final = 1.0
 """Settlements that no input follows are synced so often: a power cut makes no more of them repeats."""
-_BASES: Final = 4
-"""How often within the journal's age a profile is kept as it was before an input."""
+_INNER_AT_ONCE: Final = 500
+"""Most inputs from within that are decided at once, so that they never hold up the sources for long."""
+_NOTHING: Final = Decision(0, 0)
 _COARSE_MS: Final = 5000
 """Longer latencies are kept by the second, so that their number stays small."""
-
-
-class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """What an engine needs to know beside its parts.
-
-    Attributes:
-        batch_updates: Most updates decided at once.
-        flow_memory_bytes: Memory of one flow for exports on their way; the rest waits on disk.
-        linger_s: How long a request that is not full waits.
-        journal_ms: Age at which journal blocks are removed; 0 keeps no journal.
-        journal_bytes: Size over which the oldest of them are removed.
-        ledger_ms: Age at which ledger blocks are removed; 0 keeps no ledger.
-        ledger_bytes: Size over which the oldest of them are removed.
-        dedup_window_ms: How long an update's id is remembered.
-        drain_timeout_s: How long a stop goes on sending; requests under way then get 5 s to be answered.
-        cached_profiles: Profiles kept decoded.
-        sandbox: Prefix of all keys.
-        page_rows: Rows of journal and ledger that make a page.
-    """
-
-    batch_updates: int = 1000
-    flow_memory_bytes: int = 64 << 20
-    linger_s: float = 0.02
-    journal_ms: int = 24 * 3_600_000
-    journal_bytes: int = 8 << 30
-    ledger_ms: int = 24 * 3_600_000
-    ledger_bytes: int = 8 << 30
-    dedup_window_ms: int = 24 * 3_600_000
-    drain_timeout_s: float = 30.0
-    cached_profiles: int = 28000
-    sandbox: str = "prod"
-    page_rows: int = PAGE_ROWS
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -128,8 +99,10 @@ class Engine:
         rows = self.options.page_rows
         self._journal = Roll(state, self._keys, JOURNAL, kept=self.options.journal_ms > 0, page_rows=rows)
         self._ledger = Roll(state, self._keys, LEDGER, kept=self.options.ledger_ms > 0, page_rows=rows)
-        self._decider.base_from = self._cursor.ordinal
-        self._based_s = clock.monotonic_s()
+        self._housekeeping = Housekeeping(
+            state, self._keys, clock, self.options, self._decider, self._journal, self._ledger
+        )  # fmt: skip
+        self._housekeeping.begin(self._cursor.ordinal)
         self.flows: dict[str, RunningFlow] = {}
         self._controls: dict[str, StreamControl] = {}
         self.overflow = Overflow(state, self._keys, self.submit, self._overflow_changed)
@@ -141,12 +114,14 @@ class Engine:
         self._settled_count = 0
         self._settle_due = False
         self._work = asyncio.Event()
+        self.within = Within(clock, self._work.set)
+        self._timers = Timers(state, self._keys, lambda: self._snapshot)
+        self.within.add(self._timers)
         self._space = asyncio.Event()
         self._open_sources = 0
         self._stopping = False
         self.started = asyncio.Event()
         self._reconfigurations: deque[tuple[Snapshot, dict[str, Target], asyncio.Future[None]]] = deque()
-        self._swept_s = 0.0
         self._synced_s = 0.0
         self._failure: BaseException | None = None
         self._drain_s = self.options.drain_timeout_s
@@ -176,6 +151,7 @@ class Engine:
             self._drain_s = drain_s
         self._stopping = True
         self.overflow.stop()
+        self.within.stop()
         self._work.set()
         self._space.set()
 
@@ -245,6 +221,7 @@ class Engine:
             await self._rounds(until_drained=until_drained)
             return await self._finish(pulls)
         finally:
+            self.within.close()
             for task in pulls:
                 task.cancel()
             await asyncio.gather(*pulls, return_exceptions=True)
@@ -354,6 +331,9 @@ class Engine:
             if self._inputs or self._commands or self._settle_due or self._settled_count >= _SETTLED_AT_ONCE:
                 await self._round()
                 continue
+            if self.within.ready():
+                await self._round()
+                continue
             # Sources that are held back by a flow that cannot go on are at their end as far as it gets.
             ended = not self._open_sources or self.overflow.sources_held
             if self._stopping or (until_drained and ended and not self._settled and self._done()):
@@ -402,8 +382,11 @@ class Engine:
         write = self._state.batch()
         decision: Decision | None = None
         staged: list[tuple[RunningFlow, list[Staged]]] = []
-        if batches or commands:
-            decision, staged = self._stage_inputs(batches, commands, now_ms, write)
+        inner = self.within.take(_INNER_AT_ONCE, now_ms, write)
+        if batches or commands or inner:
+            decision, staged = self._stage_inputs(batches, [*commands, *inner], now_ms, write)
+            self._timers.noted(decision.soonest_ms)
+        self.within.decided(decision or _NOTHING, len(commands), now_ms, write)
         if settled:
             store_settled(settled, now_ms, self._keys, self._cursor, self.totals, write, self._ledger)
         write.put(self._keys.totals, records.encode(self.totals))
@@ -424,7 +407,7 @@ class Engine:
         self._look_at_budgets()
         for told in self.on_commit:
             told()
-        self._sweep(now_ms)
+        self._housekeeping.look(now_ms, self._cursor.ordinal)
 
     def _look_at_budgets(self) -> None:
         if self.overflow.look(self.flows, self._cursor.ordinal):
@@ -540,6 +523,7 @@ class Engine:
         """Drain: what was read is decided, what is on its way gets its time, the rest stays on disk."""
         self._stopping = True
         self.overflow.stop()
+        self.within.stop()
         self._space.set()
         # A source may wait, while it closes, for what it handed over to be acknowledged: rounds go on meanwhile.
         ending = asyncio.gather(*(source.close() for source in self._sources), *pulls, return_exceptions=True)
@@ -574,30 +558,6 @@ class Engine:
         await asyncio.wait((timer, work), return_when=asyncio.FIRST_COMPLETED)
         timer.cancel()
         work.cancel()
-
-    def _sweep(self, now_ms: int) -> None:
-        """Now and then remove what is too old: journal, ledger, update ids."""
-        now_s = self._clock.monotonic_s()
-        if now_s - self._swept_s < _HOUSEKEEPING_S:
-            return
-        self._swept_s = now_s
-        if not gc.isenabled():
-            gc.collect()
-        write = self._state.batch()
-        options = self.options
-        self._journal.sweep(write, now_ms, options.journal_ms, options.journal_bytes)
-        self._ledger.sweep(write, now_ms, options.ledger_ms, options.ledger_bytes)
-        if now_s - self._based_s >= options.journal_ms / 1000 / _BASES:
-            # Profiles are kept anew with their next input, so that the journal tells what it found.
-            self._based_s, self._decider.base_from = now_s, self._cursor.ordinal
-        for key, value in self._state.scan(self._keys.space(TIMER)[0], self._keys.numbered(TIMER, now_ms)):
-            ids = [self._keys.update_id(value[at : at + 16]) for at in range(0, len(value), 16)]
-            for update_id, expiry in zip(ids, self._state.get_many(ids), strict=True):
-                # One that came again after its time has a new one.
-                if expiry is not None and int.from_bytes(expiry, "big") <= now_ms:
-                    write.delete(update_id)
-            write.delete(key)
-        self._state.commit(write)
 
     def check(self) -> None:
         """Raise ``BugError`` when the totals do not add up (I8)."""

@@ -1,0 +1,106 @@
+"""Lives of an engine whose source does not end: wait until it has come to rest, move the clock, ask for things."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from headrace.clock import Manual
+from headrace.core.envelope import decode
+from headrace.core.model import Envelope
+from headrace.runtimes.embedded.engine import Engine
+from headrace.state import records
+from headrace.state.keys import END, PROFILE
+from tests.runtimes.road import KEYS, Disk, Lines, Road
+
+T = TypeVar("T")
+
+_STEP_S = 0.05
+_TURNS = 20
+
+
+async def rest(road: Road, engine: Engine, *, within_s: float = 60.0) -> None:
+    """Until all that was read is decided, and all that can be sent is settled and stored.
+
+    The clock, moved by hand, goes on in small steps meanwhile.
+    """
+    for _ in range(int(within_s / _STEP_S)):
+        for _turn in range(_TURNS):
+            await asyncio.sleep(0)
+        await asyncio.get_running_loop().run_in_executor(None, lambda: None)
+        if _still(road, engine):
+            return
+        road.clock.advance(_STEP_S)
+    raise AssertionError("did not come to rest")
+
+
+def _still(road: Road, engine: Engine) -> bool:
+    totals = engine.totals.flows
+    return (
+        road.source.acknowledged >= len(road.source.bodies)
+        and not engine.within.ready()
+        and all(flow.stuck or not totals[flow_id].pending for flow_id, flow in engine.flows.items())
+    )
+
+
+def live(road: Road, *acts: Callable[[Engine], Awaitable[T] | T | None], cut: int | None = None) -> list[Any]:
+    """One life: after each act the engine comes to rest; the acts' answers."""
+    answers: list[Any] = []
+
+    async def use(engine: Engine) -> None:
+        running = asyncio.create_task(engine.run())
+
+        async def through() -> None:
+            await engine.started.wait()
+            await rest(road, engine)
+            for act in acts:
+                answer = act(engine)
+                answers.append(await answer if isinstance(answer, Awaitable) else answer)
+                await rest(road, engine)
+            engine.stop(0.0)
+
+        acting = asyncio.create_task(through())
+        await asyncio.wait((running, acting), return_when=asyncio.FIRST_COMPLETED)
+        if not running.done():
+            await acting
+            await _wound(road.clock, running)
+        acting.cancel()
+        await asyncio.gather(acting, return_exceptions=True)
+        await running
+
+    road.life(use, cut=cut)
+    return answers
+
+
+async def _wound(clock: Manual, running: asyncio.Task[Any]) -> None:
+    while not running.done():
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
+        await asyncio.get_running_loop().run_in_executor(None, lambda: None)
+        clock.advance(_STEP_S)
+
+
+def quiet(disk: Disk, bodies: list[bytes], *configuration: Any, **options: Any) -> Road:
+    """A road whose source goes on waiting at its end, on a clock that is moved by hand."""
+    source = Lines(bodies, sizes=lambda: 10, ends=False)
+    return Road(disk, source, *configuration, clock=Manual(), linger_s=0.005, **options)
+
+
+def passes(road: Road, seconds: float) -> Callable[[Engine], None]:
+    """Time passes."""
+    return lambda _engine: road.clock.advance(seconds)
+
+
+def profiles(road: Road) -> list[Envelope]:
+    """All that are stored."""
+    return [decode(value) for _, value in road.disk.open().scan(*KEYS.space(PROFILE))]
+
+
+def timers(road: Road) -> dict[int, list[str]]:
+    """Due time to profiles of every timer that is stored."""
+    found: dict[int, list[str]] = {}
+    for key, value in road.disk.open().scan(*KEYS.space(END)):
+        ids = [records.unpack_id(value, index) for index in range(len(value) // records.ID_BYTES)]
+        found.setdefault(int.from_bytes(key[-16:-8], "big"), []).extend(ids)
+    return found
