@@ -58,6 +58,13 @@ class Beside:
         """Of the process that runs now; 0 between two."""
         return self._child.pid if self._child is not None and self._child.returncode is None else 0
 
+    @property
+    def url(self) -> str:
+        """By which it is reached on this machine."""
+        host = self._settings.api_host
+        shown = f"[{host}]" if ":" in host else host
+        return f"{'https' if self._settings.api_certificate else 'http'}://{shown}:{self.port}"
+
     async def start(self) -> None:
         """Listen, and start it.
 

@@ -6,14 +6,15 @@ import contextlib
 import hashlib
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from headrace.clock import System
 from headrace.control import organisations
+from headrace.control.access import Caller
 from headrace.control.catalog import Catalog
 from headrace.control.organisations import FirstStart
 from headrace.control.reach import Reach
@@ -23,13 +24,17 @@ from headrace.control.service import Control
 from headrace.control.sign_in import FailedSignIns, Passwords, Tokens
 from headrace.control.store import Query, Store
 from headrace.control.tables import TablesStore
+from headrace.core.report import Report
 from headrace.destinations import registry
+from headrace.destinations.base import Spec
 from headrace.errors import ConfigurationError, Mistake, RefusedError, StateError
 from headrace.settings import Settings
 
+from .runtime import SocketRuntime
+
 __all__ = [
-    "build_control", "database_url", "open_store", "organisation_of", "remember_organisation", "sealing_keys",
-    "start_first",
+    "Unbound", "build_control", "database_url", "listed", "open_store", "opened", "organisation_of",
+    "remember_organisation", "sealing_keys", "start_first",
 ]  # fmt: skip
 
 _DATABASE: Final = "control.db"
@@ -184,6 +189,49 @@ def organisation_of(store: Store, settings: Settings) -> str:
             f"or remove the file {settings.data_dir / _ORGANISATION} if this is meant"
         )
     return chosen
+
+
+@contextlib.contextmanager
+def opened(settings: Settings, *, unbound: bool = False) -> Iterator[tuple[Control, Caller]]:
+    """The control plane and its own caller, for commands on the same machine; the engine finds changes by looking.
+
+    Args:
+        settings: Whose database.
+        unbound: Connections may name any address, as in a configuration file.
+
+    Raises:
+        RefusedError: There is no control plane yet.
+        StateError: The database cannot be opened.
+    """
+    url = database_url(settings)
+    if url.startswith("sqlite:") and not Path(url.removeprefix("sqlite:///")).exists():
+        raise RefusedError(
+            f"there is no control plane in {settings.data_dir} yet: `headrace serve` makes it at its first start; "
+            f"another folder is chosen by --data-dir or HEADRACE_DATA_DIR"
+        )
+    store = TablesStore(url)
+    runtime = SocketRuntime(settings.data_dir)
+    touched: list[Scope] = []
+    try:
+        reach = Unbound() if unbound else None
+        control = build_control(settings, store, changed=touched.append, reach=reach)
+        yield control, organisations.system_caller(control, settings.sandbox, settings.organisation_id or None)
+    finally:
+        store.close()
+        if touched:
+            with contextlib.suppress(StateError, RefusedError):  # nobody serves, or it has logged what is wrong
+                runtime.ask("configure")
+
+
+class Unbound(Reach, frozen=True):
+    """Whoever runs the machine may name any address and use what belongs to the machine."""
+
+    def check(self, report: Report, auth: Mapping[str, Any], spec: Spec, way: str, place: str) -> None:
+        """Note nothing."""
+
+    def allows(self, host: str) -> bool:
+        """True."""
+        return True
 
 
 def _remembered(settings: Settings) -> str:

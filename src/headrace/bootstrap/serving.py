@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 import msgspec
 
@@ -38,6 +39,7 @@ class Serving:
     Attributes:
         engine: The engine.
         collection: The collection listener; its port is known once ``ready``.
+        api: URL of API and console, where they are served.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class Serving:
         self._settings = settings
         self._rules = rules
         self._farewell = farewell
+        self.api = ""
         self.collection = HttpCollection(
             settings.collection_host,
             settings.collection_port,
@@ -62,7 +65,7 @@ class Serving:
         stopped = asyncio.Event()
         keeping = asyncio.create_task(self._rules.keep(self.engine, stopped))
         try:
-            more = rule.answers(self._rules, self.engine)
+            more = {**rule.answers(self._rules, self.engine), "addresses": self.addresses}
             async with answering(self._state, self._settings, self.engine, more):
                 report = await self.engine.run()
                 await self._farewell()
@@ -71,6 +74,14 @@ class Serving:
             stopped.set()
             keeping.cancel()
             await asyncio.gather(keeping, return_exceptions=True)
+
+    def addresses(self, _: Mapping[str, Any]) -> dict[str, str]:
+        """URLs of what is served."""
+        host = self._settings.collection_host
+        scheme = "https" if self._settings.collection_certificate else "http"
+        shown = f"[{host}]" if ":" in host else host
+        found = {"collection": f"{scheme}://{shown}:{self.collection.port}/collection/{{inlet}}"}
+        return found | ({"api": self.api} if self.api else {})
 
     async def _healthz(self) -> tuple[int, str, bytes]:
         return 200, "application/json", b'{"status":"alive"}'

@@ -16,7 +16,7 @@ import pybase64
 import typer
 
 from headrace import __version__, settings
-from headrace.cli import serve
+from headrace.cli import accounts, serve
 from headrace.cli.command import (
     LEFT,
     AsJson,
@@ -137,6 +137,10 @@ def _start(given: Start, *, from_start: bool, from_end: bool) -> Start:
 
 app.command()(serve.serve)
 app.command("control-process", hidden=True)(serve.control_process)
+app.add_typer(accounts.clients, name="clients", no_args_is_help=True)
+app.add_typer(accounts.users, name="users", no_args_is_help=True)
+app.add_typer(accounts.roles, name="roles", no_args_is_help=True)
+app.command("sign-in-link")(accounts.sign_in_link)
 
 
 @app.command()

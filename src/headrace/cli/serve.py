@@ -67,9 +67,10 @@ async def _serve(loaded: Settings, config: Path | None, *, api: bool) -> int:
                 err.print("stopped")
                 return 0
             serving = bootstrap.Serving(state, configuration, loaded, rules, beside.end if beside else _nothing)
+            serving.api = beside.url if beside else ""
             bootstrap.tune_collector()
             tasks = [
-                asyncio.create_task(_announce(serving, loaded, beside)),
+                asyncio.create_task(_announce(serving, loaded)),
                 asyncio.create_task(_stop(stopped, serving)),
             ]
             try:
@@ -104,14 +105,9 @@ async def _stop(stopped: asyncio.Event, serving: Any) -> None:
     serving.engine.stop()
 
 
-async def _announce(serving: Any, loaded: Settings, beside: Any) -> None:
+async def _announce(serving: Any, loaded: Settings) -> None:
     await serving.engine.started.wait()
-    host, port = loaded.collection_host, serving.collection.port
-    scheme = "https" if loaded.collection_certificate else "http"
-    places = {"collection": f"{scheme}://{host}:{port}/collection/{{inlet}}"}
-    if beside is not None:
-        places["api"] = f"{'https' if loaded.api_certificate else 'http'}://{loaded.api_host}:{beside.port}"
-    logs.get().info("ready", **places, data_dir=str(loaded.data_dir))
+    logs.get().info("ready", **serving.addresses({}), data_dir=str(loaded.data_dir))
 
 
 def control_process(

@@ -113,3 +113,14 @@ def show_letters(console: Console, letters: Sequence[Mapping[str, Any]]) -> None
             letter["detail"],
         )  # fmt: skip
     console.print(table)
+
+
+def show_accounts(console: Console, accounts: Sequence[Mapping[str, Any]]) -> None:
+    """Print clients, users or roles, a line each."""
+    table = Table(box=None, header_style="dim")
+    for name in ("name", "id", "state", "may"):
+        table.add_column(name, overflow="fold")
+    for each in accounts:
+        holds = each.get("roles", each.get("permissions", ()))
+        table.add_row(*(Text(str(each[name])) for name in ("name", "id", "state")), Text(", ".join(holds)))
+    console.print(table)
