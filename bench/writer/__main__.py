@@ -2,6 +2,10 @@
 
 The server is a process of its own, counts and answers without decoding, and its CPU is not counted.
 With --judge it records instead (give fewer records), and the row says what became of them: loss, repeats, order.
+With --matrix it does either for 0, 1 and 20 % failing records, plain and over TLS, in one table.
+
+Records fail with InternalFailure, which says nothing of a rate. With --throttle they fail as over the rate of their
+shard, whatever the rate is: Headrace then goes down to the little that such a shard seems to take.
 """
 
 from __future__ import annotations
@@ -33,8 +37,10 @@ HEAD = """# Writers: records per CPU-second of the client
 
 `make bench NAME=writer`: each contender sends records of 650 bytes (partition key of 32 characters) to a
 server of our own (`headrace.testing`, fast mode) in another process, until all are acknowledged. Given are
-medians over the rounds and their ratio to Headrace; "fails" is the share of records that the server throttles.
+medians over the rounds and their ratio to Headrace; "fails" is the share of records that the server
+refuses: throttled in rows before 2026-11-24 13:00, with InternalFailure since.
 Headrace keeps the order per key and reads every sequence number; the others keep none under failures.
+All speak JSON; `headrace-cbor` is Headrace speaking CBOR, which none of the others can.
 """
 
 
@@ -42,9 +48,13 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench NAME=writer")
     parser.add_argument("--records", type=int, default=200_000)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--fails", type=float, default=0.0, help="share of records that are throttled")
+    parser.add_argument("--fails", type=float, default=0.0, help="share of records that fail")
+    parser.add_argument(
+        "--throttle", action="store_true", help="they fail by a throttle of their shard, not by InternalFailure"
+    )
     parser.add_argument("--tls", action="store_true")
     parser.add_argument("--only", action="append", choices=CONTENDERS, help="this contender; may be given again")
+    parser.add_argument("--matrix", action="store_true", help="0, 1 and 20 %% failing, plain and over TLS")
     parser.add_argument("--judge", action="store_true", help="record, and judge loss, repeats and order")
     parser.add_argument("--keys", type=int, help="partition keys (default: one a record; with --judge 100)")
     parser.add_argument("--dry", action="store_true", help="print only, write no row")
@@ -66,7 +76,8 @@ def server(
     options: argparse.Namespace, folder: Path, record: Path | None
 ) -> Iterator[tuple[Child, Certificate | None]]:
     certificate = make_certificate(folder) if options.tls else None
-    script = Script(faults=random_faults(throttle=options.fails), seed=1)
+    kind = "throttle" if options.throttle else "internal_failure"
+    script = Script(faults=random_faults(**{kind: options.fails}), seed=1)
     # one shard when answers are prepared: aiokpl sends again what is answered from another shard than it computed
     with Child(
         streams={"s": 4 if record else 1},
@@ -125,27 +136,26 @@ def write(title: str, lines: list[str], options: argparse.Namespace, load: float
         RESULTS.write_text(before + text)
 
 
-def main() -> None:
-    options = arguments()
-    names = options.only or list(CONTENDERS)
-    load = os.getloadavg()[0]
-    title = f"{options.fails:.0%} fails, {'TLS' if options.tls else 'plain'}, JSON"
-    if options.judge:
-        lines = [
-            "| contender | records | acknowledged | lost | duplicates | out of order |",
-            "|---|--:|--:|--:|--:|--:|",
-        ]
-        for name in names:
-            report, verdict = judged(options, name)
-            told = report.acknowledged if report.acknowledged >= 0 else "not told"
-            lines.append(
-                f"| {name} | {report.records} | {told} | {verdict.lost.count} | {verdict.duplicates.count} "
-                f"| {verdict.disorder.count} |"
-            )
-        write(f"judged, {title}, {options.keys or 100} keys", lines, options, load)
-        return
-    reports = measure(options, names)
-    rates = {name: statistics.median(r.records / r.cpu_s for r in found) for name, found in reports.items()}
+def judge_all(options: argparse.Namespace, names: list[str]) -> list[str]:
+    """Judge the contenders in turn; the rows of a table without its head."""
+    lines = []
+    for name in names:
+        report, verdict = judged(options, name)
+        told = report.acknowledged if report.acknowledged >= 0 else "not told"
+        lines.append(
+            f"| {name} | {report.records} | {told} | {verdict.lost.count} | {verdict.duplicates.count} "
+            f"| {verdict.disorder.count} |"
+        )
+        sys.stdout.write(lines[-1] + "\n")
+    return lines
+
+
+JUDGED = ["| contender | records | acknowledged | lost | duplicates | out of order |", "|---|--:|--:|--:|--:|--:|"]
+
+
+def table(reports: dict[str, list[Report]]) -> list[str]:
+    """What was measured under one condition."""
+    rates = medians(reports)
     lines = [
         "| contender | records a round | rounds | records per CPU-second | CPU-s per million | records/s | ratio |",
         "|---|--:|--:|--:|--:|--:|--:|",
@@ -157,7 +167,65 @@ def main() -> None:
             f"| {name} | {found[0].records:,} | {len(found)} | {rates[name]:,.0f} | {1e6 / rates[name]:.1f} "
             f"| {wall:,.0f} | {ratio} |"
         )
-    write(title, lines, options, load)
+    return lines
+
+
+def medians(reports: dict[str, list[Report]]) -> dict[str, float]:
+    """Records per CPU-second, by contender."""
+    return {name: statistics.median(r.records / r.cpu_s for r in found) for name, found in reports.items()}
+
+
+def conditions(options: argparse.Namespace) -> Iterator[tuple[str, argparse.Namespace]]:
+    """Every condition of the matrix, with its name."""
+    for tls in (False, True):
+        for fails in (0.0, 0.01, 0.2):
+            asked = argparse.Namespace(**vars(options) | {"tls": tls, "fails": fails})
+            yield f"{'TLS' if tls else 'plain'} {fails:.0%}", asked
+
+
+def measure_matrix(options: argparse.Namespace, names: list[str]) -> list[str]:
+    """Records per CPU-second under every condition, side by side, and what the issue asks of them."""
+    found: dict[str, dict[str, float]] = {}
+    for condition, asked in conditions(options):
+        sys.stdout.write(f"{condition}\n")
+        found[condition] = medians(measure(asked, names))
+    lines = [
+        f"| contender | {' | '.join(found)} | ratio plain 0% | ratio TLS 0% | plain 1% of 0% |",
+        f"|---|{'--:|' * (len(found) + 3)}",
+    ]
+    for name in names:
+        rates = [rates[name] for rates in found.values()]
+        ratios = [
+            f"{found[at]['headrace'] / found[at][name]:.2f}x" if "headrace" in names and name != "headrace" else ""
+            for at in ("plain 0%", "TLS 0%")
+        ]
+        kept = found["plain 1%"][name] / found["plain 0%"][name]
+        lines.append(
+            f"| {name} | {' | '.join(f'{rate:,.0f}' for rate in rates)} | {' | '.join(ratios)} | {kept:.0%} |"
+        )
+    return lines
+
+
+def main() -> None:
+    options = arguments()
+    names = options.only or list(CONTENDERS)
+    load = os.getloadavg()[0]
+    keys = f"{options.keys or 100} keys"
+    if options.matrix and options.judge:
+        lines = [f"| under {JUDGED[0]}", f"|---{JUDGED[1]}"]
+        for condition, asked in conditions(options):
+            lines += [f"| {condition} {line}" for line in judge_all(asked, names)]
+        write(f"judged, {keys}", lines, options, load)
+        return
+    if options.matrix:
+        lines = measure_matrix(options, names)
+        write("records per CPU-second, plain and TLS, 0, 1 and 20% fails", lines, options, load)
+        return
+    title = f"{options.fails:.0%} {'throttled' if options.throttle else 'fails'}, {'TLS' if options.tls else 'plain'}"
+    if options.judge:
+        write(f"judged, {title}, {keys}", JUDGED + judge_all(options, names), options, load)
+        return
+    write(title, table(measure(options, names)), options, load)
 
 
 if __name__ == "__main__":

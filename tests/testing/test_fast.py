@@ -37,14 +37,18 @@ def test_each_record_is_answered(media: str) -> None:
     assert (answers.requests, answers.records, answers.failed) == (5, 531, 0)
 
 
+@pytest.mark.parametrize(
+    ("throttled", "code"), [(True, "ProvisionedThroughputExceededException"), (False, "InternalFailure")]
+)
 @pytest.mark.parametrize("media", [JSON, CBOR])
-def test_a_share_is_refused(media: str) -> None:
-    """The envelope's count is that of the refused records, and the share is about the rate."""
-    answers = FastAnswers(stream="s", account="1", rate=0.2, seed=3)
+def test_a_share_is_refused(media: str, throttled: bool, code: str) -> None:
+    """The envelope's count is that of the refused records, the share is about the rate, the code is the one asked."""
+    answers = FastAnswers(stream="s", account="1", rate=0.2, seed=3, throttled=throttled)
     for _ in range(10):
         body = ask(answers, ["k"] * 500, media)
         refused = [record for record in body["Records"] if "ErrorCode" in record]
         assert len(refused) == body["FailedRecordCount"]
+        assert {record["ErrorCode"] for record in refused} == {code}
         assert all("SequenceNumber" in record for record in body["Records"] if record not in refused)
     assert 850 < answers.failed < 1150
 

@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from headrace.testing import cbor
-from headrace.testing.refusals import shard_throttle
+from headrace.testing.refusals import MESSAGES, shard_throttle
 from headrace.testing.service import CBOR
 
 _SHARD: Final = "shardId-000000000000"
@@ -31,8 +31,9 @@ class FastAnswers:
     Args:
         stream: Name and account go into the words of refusals only.
         account: See *stream*.
-        rate: Share of records that are refused, throttled.
+        rate: Share of records that are refused.
         seed: Of that share.
+        throttled: They are refused for their shard's rate; else with InternalFailure.
 
     Attributes:
         requests: PutRecords answered.
@@ -40,18 +41,23 @@ class FastAnswers:
         failed: Records refused.
     """
 
-    def __init__(self, *, stream: str, account: str, rate: float = 0.0, seed: int = 0) -> None:
+    def __init__(
+        self, *, stream: str, account: str, rate: float = 0.0, seed: int = 0, throttled: bool = True
+    ) -> None:
         self.requests = self.records = self.failed = 0
         self._rate = rate
         self._random = random.Random(seed)  # noqa: S311 - repeatable chances are the point
-        self._words = shard_throttle(shard=_SHARD, stream=stream, account=account)
+        self._refusal = {"ErrorCode": "InternalFailure", "ErrorMessage": MESSAGES["InternalFailure"]}
+        if throttled:
+            words = shard_throttle(shard=_SHARD, stream=stream, account=account)
+            self._refusal = {"ErrorCode": "ProvisionedThroughputExceededException", "ErrorMessage": words}
         self._taken: dict[bool, list[bytes]] = {False: [], True: []}
         self._refused = {False: self._part(in_cbor=False, index=None), True: self._part(in_cbor=True, index=None)}
         self._whole: dict[tuple[bool, int], bytes] = {}
 
     def _part(self, *, in_cbor: bool, index: int | None) -> bytes:
         if index is None:
-            answer = {"ErrorCode": "ProvisionedThroughputExceededException", "ErrorMessage": self._words}
+            answer = self._refusal
         else:
             answer = {"SequenceNumber": f"4966{'0' * 26}{_REQUEST.decode()}{index:06d}", "ShardId": _SHARD}
         return cbor.encode(answer) if in_cbor else msgspec.json.encode(answer)

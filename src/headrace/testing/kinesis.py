@@ -139,11 +139,12 @@ class ScriptedKinesis:
         """Follow another script from now on."""
         self.service.follow(script)
         if self._is_fast:
-            rates = [f.rate for f in script.faults if f.kind in RECORD_KINDS and not (f.keys or f.shards)]
-            stream = next(iter(self.service.catalog.streams), "")
+            faults = [f for f in script.faults if f.kind in RECORD_KINDS and not (f.keys or f.shards)]
             self._quick = FastAnswers(
-                stream=stream, account=self._account, rate=rates[0] if rates else 0.0, seed=script.seed
-            )
+                stream=next(iter(self.service.catalog.streams), ""), account=self._account,
+                rate=faults[0].rate if faults else 0.0, seed=script.seed,
+                throttled=not faults or faults[0].kind == "throttle",
+            )  # fmt: skip
 
     def change(self, change: Change) -> None:
         """Make a change to the streams, at once or before the put request that it names.
