@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import platform
 import shlex
 import subprocess
 import sys
@@ -27,7 +28,9 @@ from bench.latency.load import AUDIENCE, Load
 from headrace.testing import Child, Written, read_records
 
 RESULTS = Path(__file__).parent.parent / "results" / "latency.md"
-MACHINE = "2 cores, 24 GiB, x86_64, Python 3.11"
+MACHINE = f"2 cores, 24 GiB, x86_64, Python {platform.python_version()}" + (
+    " of Debian" if sys.base_prefix == "/usr" else ""
+)
 HEADRACE = str(Path(sys.executable).with_name("headrace"))
 START_BOUND_S, TAIL_BOUND_S = 30.0, 15.0
 PATHS = ("web.n", "person.name.firstName", "person.name.lastName", "personalEmail.address", "loyalty.points")

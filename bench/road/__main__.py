@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import platform
 import shlex
 import statistics
 import subprocess
@@ -27,7 +28,9 @@ from headrace.sources.jsonl import JsonLines
 from headrace.testing import Child
 
 RESULTS = Path(__file__).parent.parent / "results" / "road.md"
-MACHINE = "2 cores, 24 GiB, x86_64, Python 3.11"
+MACHINE = f"2 cores, 24 GiB, x86_64, Python {platform.python_version()}" + (
+    " of Debian" if sys.base_prefix == "/usr" else ""
+)
 HEAD = """# The whole road: updates per CPU-second
 
 `make bench NAME=road`: updates from a JSON Lines file, pieces of profiles and whole records mixed (with `--whole`
