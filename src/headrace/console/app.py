@@ -18,18 +18,29 @@ from headrace.control.service import Control
 
 from . import rendering
 from .pages import (
+    access,
     accounts,
+    activate,
+    audiences,
     catalog,
     connect,
     destination,
     destinations,
+    letters,
+    live,
+    monitoring,
+    people,
     sign_in,
+    watching,
 )
 from .sessions import Guarded
 from .visit import Console, visit_of
 
 _STATIC: Final = Path(__file__).parent / "static"
-_PAGES: Final = (sign_in, catalog, connect, destinations, destination, accounts)
+_PAGES: Final = (
+    *(sign_in, catalog, connect, activate, destinations, destination, accounts, audiences),
+    *(monitoring, live, people, letters, watching, access),
+)
 
 
 def mount(app: FastAPI, control: Control, runtime: Runtime) -> None:

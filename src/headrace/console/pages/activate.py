@@ -1,0 +1,168 @@
+"""The activation wizard: destination, audiences, attributes, review; a preview of the message all along."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from headrace.console import drafts, engine, overview, preview
+from headrace.console.calls import call
+from headrace.console.drafts import Draft
+from headrace.console.masking import masked_message
+from headrace.console.visit import Console, Visit, page
+from headrace.control import backfills, flows, profiles, segments
+from headrace.control.access import ACTIVATE, require
+from headrace.core.compile import RECOMMENDED_ATTRIBUTES, RECOMMENDED_SEGMENTS
+from headrace.errors import UseCaseError
+
+STEPS: Final = ("audiences", "attributes", "review")
+_MOST_AUDIENCES: Final = 1000
+_GOAL_S: Final = 600
+"""The estimate says how many shards send everybody within this time."""
+
+
+def routes(console: Console) -> list[BaseRoute]:
+    """The pages."""
+    return [
+        page(console, "/activate", choose),
+        page(console, "/activate/{flow_id}", begin),
+        page(console, "/activate/{flow_id}", go_on, change=True),
+        page(console, "/activate/{flow_id}/preview", show_preview, change=True),
+    ]
+
+
+def choose(visit: Visit) -> Response:
+    """Which destination."""
+    require(visit.caller, ACTIVATE)
+    spec = visit.query("spec")
+    rows = [
+        each for each in overview.rows(visit.control, visit.caller) if spec in ("", each.spec.id if each.spec else "")
+    ]
+    if len(rows) == 1 and spec:
+        return visit.redirect(f"/ui/activate/{rows[0].id}")
+    return visit.page("activate_choose.html", rows=rows, spec=spec)
+
+
+def begin(visit: Visit) -> Response:
+    """The first step, with what the flow maps now."""
+    require(visit.caller, ACTIVATE)
+    return _step(visit, drafts.begun(overview.row(visit.control, visit.caller, visit.path("flow_id"))), STEPS[0])
+
+
+def go_on(visit: Visit) -> Response:
+    """The step that the form asks for; the last one stores."""
+    require(visit.caller, ACTIVATE)
+    draft = drafts.sent(visit, overview.row(visit.control, visit.caller, visit.path("flow_id")))
+    wanted = visit.field("step", STEPS[0])
+    if wanted == "finish":
+        return _finish(visit, draft)
+    if visit.field("remove") or visit.field("new_path"):
+        wanted = "attributes"
+    if visit.field("external_id"):
+        wanted = "audiences"
+    return _step(visit, draft, wanted if wanted in STEPS else STEPS[0])
+
+
+def _step(visit: Visit, draft: Draft, step: str, **context: Any) -> Response:
+    shown: dict[str, Any] = {"draft": draft, "steps": STEPS, "step": step, "told": None, "status": 200, **context}
+    if step == "audiences":
+        found = segments.list_audiences(visit.control, visit.caller, limit=_MOST_AUDIENCES, sort="name:asc").items
+        known = {each["id"] for each in found}
+        shown["audiences"] = found
+        shown["others"] = [each for each in draft.audiences if each.id not in known]
+    if step == "attributes":
+        observed = _observed(visit)
+        shown["observed"] = observed
+        shown["tree"] = drafts.schema_tree(observed.value or [])
+        shown["paths_seen"] = {each["path"] for each in observed.value or []}
+    if step == "review":
+        made = preview.rendered(visit, draft, types=_types(_observed(visit)))
+        shown |= {"preview": made, "estimate": _estimate(visit, draft, made), "guards": _guards(draft)}
+        shown["names"] = _names(visit, draft)
+        shown["before"] = {each["id"] for each in draft.row.audiences}
+    return visit.page(f"activate_{step}.html", **shown)
+
+
+def _observed(visit: Visit) -> engine.Answer:
+    return engine.tried(lambda: profiles.observed_schema(visit.control, visit.runtime, visit.caller))
+
+
+def _types(observed: engine.Answer) -> dict[str, str]:
+    return {str(each["path"]): str(each.get("type", "")) for each in observed.value or []}
+
+
+def _names(visit: Visit, draft: Draft) -> dict[str, str]:
+    if not draft.audiences:
+        return {}
+    ids = [{"id": each.id} for each in draft.audiences]
+    known = segments.get_segments(visit.control, visit.caller, {"ids": ids})
+    return {segment_id: each["name"] for segment_id, each in known.items()}
+
+
+def _guards(draft: Draft) -> list[tuple[str, int, int]]:
+    """What AEP recommends at the most: text key, how many there are, how many it may be."""
+    return [
+        ("audiences", len(draft.audiences), RECOMMENDED_SEGMENTS),
+        ("attributes", len(draft.paths), RECOMMENDED_ATTRIBUTES),
+    ]
+
+
+def _estimate(visit: Visit, draft: Draft, made: preview.Preview) -> dict[str, Any] | None:
+    """How much sending everybody once would be; None when the engine does not tell how many there are.
+
+    An upper bound: every profile that is kept, though only members of new audiences are sent. Rates of a shard are
+    the destination's own limits.
+    """
+    status = visit.ask("status")
+    if not status.ok or not made.size_bytes:
+        return None
+    count = int((status.value.get("totals") or {}).get("profiles", 0))
+    size = made.size_bytes + made.key_bytes
+    limits: Mapping[str, int] = {each.name: each.value for each in (draft.row.spec.limits if draft.row.spec else ())}
+    records, size_limit = limits.get("shard.records"), limits.get("shard.bytes")
+    estimate: dict[str, Any] = {
+        "profiles": count,
+        "message_bytes": size,
+        "total_bytes": count * size,
+        "goal_s": _GOAL_S,
+    }
+    if records and size_limit:
+        on_one_s = max(count / records, count * size / size_limit)
+        estimate |= {"one_shard_s": on_one_s, "shards": max(1, round(on_one_s / _GOAL_S + 0.499))}
+    return estimate
+
+
+def show_preview(visit: Visit) -> Response:
+    """The message of the draft, for a made-up profile or one that is named."""
+    draft = drafts.sent(visit, overview.row(visit.control, visit.caller, visit.path("flow_id")))
+    namespace, identity = visit.field("sample_namespace"), visit.field("sample_id")
+    problem, entity = "", None
+    if namespace and identity:
+        try:
+            found = profiles.read_profile(visit.control, visit.runtime, visit.caller, namespace, identity)
+            entity = found.entity
+        except UseCaseError as error:
+            problem = error.problem
+    made = preview.rendered(visit, draft, entity=entity, types=_types(_observed(visit)))
+    shown = masked_message(made.message) if entity is not None and visit.field("unmask") != "true" else made.message
+    return visit.page("activate_preview.html", preview=made, message=shown, problem=problem)
+
+
+def _finish(visit: Visit, draft: Draft) -> Response:
+    """Store what was drafted, and begin the backfill of what is new."""
+    operations = [{"op": "replace", "path": "/transformations", "value": draft.transformations()}]
+    try:
+        made = flows.patch_flow(visit.control, visit.caller, draft.row.id, operations, draft.etag)
+    except UseCaseError as error:
+        if error.status == 403:
+            raise
+        return _step(visit, draft, "review", status=error.status, told=error)
+    begun, warnings = backfills.begin_mapped(visit.control, visit.runtime, visit.caller, made)
+    calls = [call(visit, "PATCH", f"/flows/{draft.row.id}", operations, etag=draft.etag)]
+    return visit.page(
+        "activate_done.html", draft=draft, added=made.mapped, begun=begun, warnings=[*made.warnings, *warnings],
+        calls=calls,
+    )  # fmt: skip

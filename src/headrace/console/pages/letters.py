@@ -1,0 +1,104 @@
+"""Dead letters: what was refused for good, why, its original bytes, and sending it again."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from headrace.console import engine, overview
+from headrace.console.calls import call
+from headrace.console.causes import cause_of, export_of, words
+from headrace.console.masking import masked, masked_message
+from headrace.console.visit import Console, Visit, page
+from headrace.control import dead_letters
+from headrace.control.access import ACTIVATE, require
+
+_MOST: Final = 100
+_KINDS: Final = ("", "export", "update")
+
+
+def routes(console: Console) -> list[BaseRoute]:
+    """The pages."""
+    return [
+        page(console, "/dead-letters", browse),
+        page(console, "/dead-letters/replay", ask_replay),
+        page(console, "/dead-letters/replay", replay, change=True),
+        page(console, "/dead-letters/{letter}", show),
+    ]
+
+
+def browse(visit: Visit) -> Response:
+    """The list: of one destination, or everything, refused updates too."""
+    flow, reason, kind = visit.query("flow"), visit.query("reason"), visit.query("kind")
+    rows = overview.rows(visit.control, visit.caller)
+    arguments = {"limit": _MOST, "flow": flow or None, "reason": reason or None, "kind": kind or None}
+    answer = visit.ask("dead-letters", **arguments)
+    found = answer.value or []
+    return visit.page(
+        "letters.html", answer=answer, letters=found, rows=rows, flow=flow, reason=reason, kind=kind, kinds=_KINDS,
+        names={each.id: each.name for each in rows}, reasons=sorted({each["reason"] for each in found} | {reason}),
+        most=_MOST, replayable=bool(flow) and visit.may(*ACTIVATE),
+    )  # fmt: skip
+
+
+def show(visit: Visit) -> Response:
+    """One dead letter."""
+    letter_id, unmask = visit.path("letter"), visit.query("unmask") == "true"
+    answer = visit.ask("dead-letter", id=letter_id)
+    letter: dict[str, Any] = answer.value if isinstance(answer.value, dict) else {}
+    export = export_of(letter.get("export"))
+    raw = export.data if export else msgspec.convert(letter.get("body", ""), bytes)
+    text = raw.decode(errors="backslashreplace")
+    try:
+        content = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, ValueError):
+        content = None
+    hide = masked_message if export else masked
+    return visit.page(
+        "letter.html", answer=answer, letter=letter, export=export, size_bytes=len(raw),
+        content=content if unmask or content is None else hide(content), text=text if unmask else "",
+        unmask=unmask, cause=words(cause_of(letter["export"][8]), visit.t) if export else "",
+        names={each.id: each.name for each in overview.rows(visit.control, visit.caller)},
+        may_replay=visit.may(*ACTIVATE), status=200 if letter or not answer.ok else 404,
+    )  # fmt: skip
+
+
+def _body(visit: Visit, read: Any, ids: list[str]) -> dict[str, Any]:
+    body: dict[str, Any] = {"original": read("original") == "true"}
+    if ids:
+        body["ids"] = ids
+    if read("reason"):
+        body["reason"] = read("reason")
+    return body
+
+
+def ask_replay(visit: Visit) -> Response:
+    """How many would be sent again, found out by a dry run."""
+    require(visit.caller, ACTIVATE)
+    flow_id, ids = visit.query("flow"), [each for each in visit.request.query_params.getlist("id") if each]
+    row = overview.row(visit.control, visit.caller, flow_id)
+    body = _body(visit, visit.query, ids)
+    tried = engine.tried(
+        lambda: dead_letters.replay_dead_letters(
+            visit.control, visit.runtime, visit.caller, flow_id, {**body, "dryRun": True}
+        )
+    )
+    path = f"/headrace/flows/{flow_id}/dead-letters/replay"
+    return visit.page(
+        "replay.html", row=row, ids=ids, reason=visit.query("reason"), original=body["original"], tried=tried,
+        calls=[call(visit, "POST", path, body)],
+    )  # fmt: skip
+
+
+def replay(visit: Visit) -> Response:
+    """Send again."""
+    flow_id, ids = visit.field("flow"), visit.fields("id")
+    row = overview.row(visit.control, visit.caller, flow_id)
+    body = _body(visit, visit.field, ids)
+    done = engine.tried(
+        lambda: dead_letters.replay_dead_letters(visit.control, visit.runtime, visit.caller, flow_id, body)
+    )
+    return visit.page("replayed.html", row=row, done=done, status=200 if done.ok else 409)

@@ -1,0 +1,177 @@
+"""Live view: the messages as they settle, by server-sent events; profiles' values are hidden."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Final
+
+import msgspec
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import BaseRoute
+
+from headrace.console import engine, overview
+from headrace.console.causes import cause_of, words
+from headrace.console.masking import masked_message
+from headrace.console.texts import Texts
+from headrace.console.visit import Console, Visit, page
+from headrace.control import engine as control_engine
+from headrace.control import profiles, segments
+from headrace.control.access import Permission, require
+from headrace.errors import RefusedError, StateError, UseCaseError
+
+MOST_A_SECOND: Final = 20
+"""Messages that one view is shown within a second; a person reads no more, and the rest is counted."""
+PING_S: Final = 15.0
+
+
+def routes(console: Console) -> list[BaseRoute]:
+    """The pages."""
+    return [page(console, "/live", show), page(console, "/live/stream", stream)]
+
+
+def show(visit: Visit) -> Response:
+    """The page that the messages appear on."""
+    require(visit.caller, engine.NEEDED["follow"])
+    known: list[dict[str, Any]] = []
+    if visit.may(Permission.VIEW_SEGMENTS):
+        known = segments.list_audiences(visit.control, visit.caller, limit=1000, sort="name:asc").items
+    return visit.page(
+        "live.html", rows=overview.rows(visit.control, visit.caller), audiences=known, flow=visit.query("flow"),
+        audience=visit.query("audience"), profile=visit.query("profile"),
+    )  # fmt: skip
+
+
+async def stream(visit: Visit) -> Response:
+    """What settles from now on, as events ``export``, ``missed`` and ``problem``."""
+    require(visit.caller, engine.NEEDED["follow"])
+    control_engine.in_engines_sandbox(visit.control, visit.caller)
+    names = await asyncio.to_thread(_names, visit)
+    profile = await asyncio.to_thread(_profile_id, visit)
+    wanted = {name: value for name, value in (("flow", visit.query("flow")), ("profile", profile)) if value}
+    settled = visit.runtime.follow(**wanted)
+    lines = _lines(settled, visit.t, names, visit.query("audience"))
+    return StreamingResponse(lines, media_type="text/event-stream", headers={"x-accel-buffering": "no"})
+
+
+def _names(visit: Visit) -> dict[str, str]:
+    return {row.id: row.name for row in overview.rows(visit.control, visit.caller)}
+
+
+def _profile_id(visit: Visit) -> str:
+    """The id of the profile that is asked for: an id as it is, or that of ``namespace:id``."""
+    text = visit.query("profile")
+    namespace, colon, identity = text.partition(":")
+    if not colon:
+        return text
+    return profiles.read_profile(visit.control, visit.runtime, visit.caller, namespace, identity).profile_id
+
+
+async def _lines(
+    settled: AsyncIterator[dict[str, Any]], t: Texts, names: Mapping[str, str], audience: str
+) -> AsyncIterator[bytes]:
+    """Events for the browser; what is more than one can read is counted instead."""
+    window = _Window()
+    coming = aiter(settled)
+    waiting: asyncio.Future[dict[str, Any]] | None = None
+    try:
+        while True:
+            waiting = waiting or asyncio.ensure_future(anext(coming))
+            done, _ = await asyncio.wait((waiting,), timeout=window.wait_s())
+            if missed := window.missed():
+                yield _event("missed", {"count": missed})
+            if not done:
+                yield b": still here\n\n"
+                continue
+            one, waiting = waiting.result(), None
+            if one.get("missed"):
+                yield _event("missed", {"count": one["missed"]})
+            elif one.get("following"):
+                yield _event("following", {})
+            elif _about(one, audience) and window.room():
+                yield _event("export", shown(one, t, names))
+    except (StateError, RefusedError) as error:
+        yield _event("problem", {"words": error.problem if isinstance(error, UseCaseError) else str(error)})
+    except StopAsyncIteration:
+        yield _event("problem", {"words": t("live.ended")})
+    finally:
+        if waiting is not None:
+            waiting.cancel()
+            with contextlib.suppress(asyncio.CancelledError, StopAsyncIteration, StateError, RefusedError):
+                await waiting
+        close = getattr(settled, "aclose", None)
+        if close is not None:
+            await close()
+
+
+class _Window:
+    """Counts what was shown within the present second, and what was not."""
+
+    def __init__(self) -> None:
+        self._began_s = -1.0
+        self._shown = 0
+        self._left_out = 0
+
+    def room(self) -> bool:
+        """True while the second has room; False counts one as left out."""
+        self._turn()
+        if self._shown < MOST_A_SECOND:
+            self._shown += 1
+            return True
+        self._left_out += 1
+        return False
+
+    def missed(self) -> int:
+        """How many were left out of the seconds before; they are told once."""
+        if not self._turn():
+            return 0
+        count, self._left_out = self._left_out, 0
+        return count
+
+    def wait_s(self) -> float:
+        """The longest to wait before something is to be said."""
+        return 1.0 if self._left_out else PING_S
+
+    def _turn(self) -> bool:
+        now_s = asyncio.get_running_loop().time()
+        if now_s - self._began_s < 1.0:
+            return False
+        self._began_s, self._shown = now_s, 0
+        return True
+
+
+def _event(name: str, content: Mapping[str, Any]) -> bytes:
+    return b"event: " + name.encode() + b"\ndata: " + msgspec.json.encode(content) + b"\n\n"
+
+
+def _about(one: Mapping[str, Any], audience: str) -> bool:
+    """True when a message names the audience, or none is asked for."""
+    return not audience or f'"{audience}"' in str(one.get("message", ""))
+
+
+def shown(one: Mapping[str, Any], t: Texts, names: Mapping[str, str]) -> dict[str, Any]:
+    """A settled export as the page shows it, with values hidden."""
+    text = str(one.get("message", ""))
+    try:
+        message = masked_message(msgspec.json.decode(text))
+    except msgspec.DecodeError:
+        message = None
+    delivered = one.get("outcome") == "delivered"
+    return {
+        "flow": names.get(str(one.get("flow")), str(one.get("flow"))),
+        "flow_id": one.get("flow"),
+        "profile": one.get("profile"),
+        "export": one.get("export"),
+        "seq": one.get("seq"),
+        "good": delivered,
+        "outcome": t("state.delivered") if delivered else f"{t('state.dead-letter')}: {one.get('code', '')}",
+        "cause": words(cause_of(one.get("cause")), t),
+        "settled_ms": one.get("settled_ms"),
+        "latency_ms": one.get("latency_ms"),
+        "shard": one.get("shard"),
+        "sequence": one.get("sequence"),
+        "attempts": one.get("attempts"),
+        "size_bytes": len(text.encode()),
+        "message": msgspec.json.format(msgspec.json.encode(message), indent=2).decode() if message else "",
+    }

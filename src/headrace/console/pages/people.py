@@ -1,0 +1,120 @@
+"""Profile lookup: who somebody is, what was sent about them and why, why something was not; and forgetting them."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from headrace.console import engine, overview
+from headrace.console.causes import cause_of, words
+from headrace.console.visit import Console, Visit, page
+from headrace.control import profiles, segments
+from headrace.control.access import Permission, require
+from headrace.control.problems import Code
+from headrace.errors import UseCaseError
+
+_EXPORTS: Final = 25
+
+
+def routes(console: Console) -> list[BaseRoute]:
+    """The pages."""
+    return [
+        page(console, "/profile", look_up),
+        page(console, "/profile/delete", ask_delete),
+        page(console, "/profile/delete", delete, change=True),
+        page(console, "/explain", explain),
+    ]
+
+
+def look_up(visit: Visit) -> Response:
+    """The form, and the profile that it names."""
+    require(visit.caller, engine.NEEDED["explain"])
+    namespace, identity = visit.query("namespace"), visit.query("id")
+    shown: dict[str, Any] = {
+        "namespace": namespace, "identity": identity, "found": None, "problem": "", "missing": False,
+        "unmask": visit.query("unmask") == "true", "exports": engine.Answer([]), "last": None, "names": {},
+        "flows": {},
+    }  # fmt: skip
+    if namespace and identity:
+        try:
+            found = engine.tried(
+                lambda: profiles.read_profile(visit.control, visit.runtime, visit.caller, namespace, identity)
+            )
+        except UseCaseError as error:
+            if error.error_code != Code.NOT_FOUND:
+                raise
+            shown["missing"] = True
+        else:
+            shown |= _about(visit, found, f"{namespace}:{identity}")
+    return visit.page("profile.html", **shown)
+
+
+def _about(visit: Visit, found: engine.Answer, name: str) -> dict[str, Any]:
+    """What is known of a profile: exports, the last input and what each flow made of it."""
+    exports = engine.Answer([])
+    if found.ok:
+        exports = visit.ask("ledger", profile_id=found.value.profile_id, limit=_EXPORTS)
+    last = visit.ask("explain", identity=name)
+    known: dict[str, str] = {}
+    if found.ok and visit.may(Permission.VIEW_SEGMENTS):
+        memberships = found.value.entity.get("segmentMembership") or {}
+        ids = [{"id": each} for members in memberships.values() for each in members]
+        if ids:
+            defined = segments.get_segments(visit.control, visit.caller, {"ids": ids[:1000]})
+            known = {segment_id: each["name"] for segment_id, each in defined.items()}
+    return {
+        "found": found.value,
+        "problem": found.problem,
+        "exports": exports,
+        "last": last,
+        "names": known,
+        "flows": {row.id: row.name for row in overview.rows(visit.control, visit.caller)},
+        "cause": lambda value: words(cause_of(value), visit.t),
+    }
+
+
+def explain(visit: Visit) -> Response:
+    """One export, place on a stream, or input: why it was made and where it is."""
+    asked = {
+        "export_id": visit.query("export"),
+        "shard": visit.query("shard"),
+        "sequence": visit.query("sequence"),
+        "identity": visit.query("identity"),
+    }
+    wanted: dict[str, Any] = {name: value for name, value in asked.items() if value}
+    if visit.query("ordinal").isdecimal():
+        wanted["ordinal"] = int(visit.query("ordinal"))
+    require(visit.caller, engine.NEEDED["explain"])
+    answer = visit.ask("explain", **wanted) if wanted else None
+    return visit.page(
+        "explain.html", asked=asked, answer=answer, unmask=visit.query("unmask") == "true",
+        cause=lambda value: words(cause_of(value), visit.t),
+    )  # fmt: skip
+
+
+def ask_delete(visit: Visit) -> Response:
+    """What deleting would do."""
+    namespace, identity = visit.query("namespace"), visit.query("id")
+    require(visit.caller, (Permission.MANAGE_PROFILES,))
+    found = profiles.read_profile(visit.control, visit.runtime, visit.caller, namespace, identity)
+    return visit.page(
+        "confirm.html", title=visit.t("profile.delete_title"), words=visit.t("profile.delete_words"),
+        points=[
+            visit.t("profile.delete_identities", count=len(found.identities)),
+            visit.t("profile.delete_exit"),
+            visit.t("profile.delete_records"),
+        ],
+        action="/ui/profile/delete", button=visit.t("profile.delete"), back=f"/ui/profile?{visit.request.url.query}",
+        fields={"namespace": namespace, "id": identity}, calls=[], allowed=True,
+    )  # fmt: skip
+
+
+def delete(visit: Visit) -> Response:
+    """Delete a profile."""
+    namespace, identity = visit.field("namespace"), visit.field("id")
+    answer = engine.tried(
+        lambda: profiles.delete_profile(visit.control, visit.runtime, visit.caller, namespace, identity)
+    )
+    return visit.page("profile_deleted.html", answer=answer, status=200 if answer.ok else 409)

@@ -1,0 +1,62 @@
+"""Alerts and the audit log."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from headrace.console import overview
+from headrace.console.visit import Console, Visit, page
+from headrace.control import accounts, activity
+from headrace.control.access import Permission
+from headrace.control.resources import Kind
+
+from .destinations import live_by_flow
+
+_LINES: Final = 50
+
+
+def routes(console: Console) -> list[BaseRoute]:
+    """The pages."""
+    return [page(console, "/alerts", alerts), page(console, "/audit", audit)]
+
+
+def alerts(visit: Visit) -> Response:
+    """What needs somebody now, as the engine's status shows it, and the alerts it has raised."""
+    status = visit.ask("status")
+    names = {row.id: row.name for row in overview.rows(visit.control, visit.caller)}
+    live = live_by_flow(status)
+    halted = [(flow_id, each) for flow_id, each in live.items() if each.get("halted")]
+    paused = [(flow_id, each) for flow_id, each in live.items() if each.get("paused")]
+    return visit.page(
+        "alerts.html", stands=status, halted=halted, paused=paused, names=names, raised=visit.ask("alerts"),
+        dead=[(flow_id, each) for flow_id, each in live.items() if each.get("dead_lettered")],
+    )  # fmt: skip
+
+
+def audit(visit: Visit) -> Response:
+    """Who changed what, the latest first."""
+    before = visit.query("before")
+    whole = visit.query("organisation") == "true" and visit.may(Permission.MANAGE_ACCESS)
+    found = activity.list_activity(
+        visit.control, visit.caller, subject=visit.query("subject") or None, action=visit.query("action") or None,
+        kind=visit.query("kind") or None, resource_id=visit.query("resource") or None,
+        before=int(before) if before.isdecimal() else None, limit=_LINES, organisation=whole,
+    )  # fmt: skip
+    return visit.page(
+        "audit.html", lines=found.items, before=found.before, people=_people(visit),
+        kinds=[each.value for each in Kind],
+        chosen={name: visit.query(name) for name in ("subject", "action", "kind", "resource", "organisation")},
+    )  # fmt: skip
+
+
+def _people(visit: Visit) -> dict[str, str]:
+    """Account ids to names, for those who may read them; others see ids, and their own name."""
+    known = {visit.caller.subject: visit.login}
+    if visit.may(Permission.MANAGE_ACCESS):
+        for kind in (Kind.USER, Kind.CLIENT):
+            found: list[dict[str, Any]] = accounts.list_accounts(visit.control, visit.caller, kind)
+            known |= {each["id"]: each["name"] for each in found}
+    return known
