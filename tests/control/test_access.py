@@ -13,7 +13,9 @@ import headrace.control
 from headrace.control import (
     accounts,
     activity,
+    applying,
     base_connections,
+    exporting,
     flows,
     links,
     organisations,
@@ -35,6 +37,7 @@ from .use_cases import ANY, CASES, Case
 WITHOUT_PERMISSION = {
     "organisations.first_start": "for the process itself, before there is anybody",
     "organisations.system_caller": "for the process itself",
+    "exporting.text": "computes",
     "links.redeem_link": "finds out who calls",
     "runs.record_run": "for the engine",
     "runs.run_id": "computes",
@@ -49,8 +52,8 @@ WITHOUT_PERMISSION = {
 def test_every_use_case_is_in_the_table() -> None:
     """A function that a module of use cases exports stands in the table above, or says why it needs no permission."""
     modules = (
-        accounts, activity, base_connections, flows, links, organisations, runs, segments, sessions,
-        source_connections, specs, target_connections,
+        accounts, activity, applying, base_connections, exporting, flows, links, organisations, runs, segments,
+        sessions, source_connections, specs, target_connections,
     )  # fmt: skip
     names = {
         f"{module.__name__.rpartition('.')[2]}.{name}"

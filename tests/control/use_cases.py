@@ -9,7 +9,9 @@ from typing import Any, NamedTuple
 from headrace.control import (
     accounts,
     activity,
+    applying,
     base_connections,
+    exporting,
     flows,
     links,
     organisations,
@@ -165,6 +167,17 @@ CASES = [
         "target_connections.delete_target_connection",
         lambda c, who, m: after_the_flow(c, who, m, T.delete_target_connection, m.target),
         CONNECT,
+    ),
+    Case(
+        "applying.apply_files",
+        lambda c, who, _: applying.apply_files(c, who, []),
+        tuple(dict.fromkeys((*CONNECT, *ACTIVATE, *DEFINE))),
+        False,
+    ),
+    Case(
+        "exporting.export_files",
+        lambda c, who, _: list(exporting.export_files(c, who)),
+        (P.VIEW_DESTINATIONS, P.VIEW_SEGMENTS),
     ),
     Case("links.create_link", lambda c, who, _: links.create_link(c, who, "admin"), MANAGE, False),
     Case("flows.create_flow", lambda c, who, m: F.create_flow(c, who, flow_body(m.source, m.target)), CONNECT),

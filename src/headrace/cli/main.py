@@ -16,7 +16,7 @@ import pybase64
 import typer
 
 from headrace import __version__, settings
-from headrace.cli import accounts, serve
+from headrace.cli import accounts, files, serve
 from headrace.cli.command import (
     LEFT,
     AsJson,
@@ -141,6 +141,9 @@ app.add_typer(accounts.clients, name="clients", no_args_is_help=True)
 app.add_typer(accounts.users, name="users", no_args_is_help=True)
 app.add_typer(accounts.roles, name="roles", no_args_is_help=True)
 app.command("sign-in-link")(accounts.sign_in_link)
+app.command()(files.apply)
+app.command()(files.diff)
+app.command()(files.export)
 
 
 @app.command()
@@ -410,5 +413,7 @@ def demo(
 
 @app.command()
 def version() -> None:
-    """Print the version."""
-    print(f"headrace {__version__}")
+    """Print the version, and whether the core is compiled."""
+    from headrace import bootstrap
+
+    print(f"headrace {__version__} ({'compiled' if bootstrap.compiled() else 'plain Python'} core)")

@@ -224,7 +224,7 @@ def _note(control: Control, connection: Resource, tested: Tested) -> None:
         present = transaction.get(connection.kind, connection.scope, connection.id)
         # Verdicts about an account that was changed meanwhile would be about another one.
         if present is not None and present.etag == connection.etag:
-            transaction.note(connection, {"check": content})
+            transaction.note(connection, {**present.notes, "check": content})
 
 
 def _below(transaction: Reading, connection: Resource) -> list[Resource]:
