@@ -72,8 +72,10 @@ bench: .venv/.bench $(if $(CC_HERE),build/compiled/.done) ## Run one benchmark (
 soak: .venv/.dev node-modules postgres ## Run the slow and the generated tests with many more cases
 	@HEADRACE_SOAK=1 $(BIN)/pytest -m "slow or hypothesis" --hypothesis-profile=soak --timeout=3600 $(ARGS)
 
-wheel: .venv/.run ## Build the wheel into dist
+wheel: .venv/.run $(if $(CC_HERE),build/compiled/.done) ## Build the wheels into dist: plain, and compiled for this platform
+	@rm -f dist/*.whl
 	@$(BIN)/hatchling build --target wheel --directory dist
+	@$(if $(CC_HERE),HEADRACE_COMPILED=build/compiled $(BIN)/hatchling build --target wheel --directory dist,echo "no C compiler here: the plain wheel alone")
 
 node-modules: $(NODE)/node_modules/.package-lock.json ## Install the servers that tests run against from npm
 

@@ -4,7 +4,7 @@ from headrace.runtimes.embedded.engine import Engine
 from headrace.runtimes.embedded.observe import quantile_ms
 
 from .answers import SLOW_ANSWERS, answering, answers, read_folder, reading_folder
-from .engines import build_engine, running, tune_collector
+from .engines import build_engine, compiled, running, tune_collector
 from .flows import check_flows, load_configuration, specs
 from .folder import installation_key, open_state, restore_folder
 from .rules import FileRules, Rules
@@ -12,6 +12,6 @@ from .serving import Serving
 
 __all__ = [
     "SLOW_ANSWERS", "Engine", "FileRules", "Rules", "Serving", "answering", "answers", "build_engine", "check_flows",
-    "installation_key", "load_configuration", "open_state", "quantile_ms", "read_folder", "reading_folder",
-    "restore_folder", "running", "specs", "tune_collector",
+    "compiled", "installation_key", "load_configuration", "open_state", "quantile_ms", "read_folder",
+    "reading_folder", "restore_folder", "running", "specs", "tune_collector",
 ]  # fmt: skip

@@ -11,6 +11,7 @@ from typing import Final
 from headrace import logs
 from headrace.clock import Clock, System
 from headrace.control.configuration import Configuration
+from headrace.core import step
 from headrace.runtimes.base import Report
 from headrace.runtimes.embedded.engine import Engine
 from headrace.runtimes.embedded.options import Options
@@ -68,6 +69,11 @@ _OVERFLOW_WORDS: Final = {
 
 def _tell_overflow(flow_id: str, now: str) -> None:
     logs.get(flow=flow_id).warning(_OVERFLOW_WORDS[now])
+
+
+def compiled() -> bool:
+    """Whether the core runs compiled; what it decides is the same."""
+    return not str(step.__file__).endswith(".py")
 
 
 def tune_collector() -> None:
