@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any
 
 from headrace.clock import Manual
 from headrace.core.envelope import decode
@@ -13,8 +13,6 @@ from headrace.runtimes.embedded.engine import Engine
 from headrace.state import records
 from headrace.state.keys import END, PROFILE
 from tests.runtimes.road import KEYS, Disk, Lines, Road
-
-T = TypeVar("T")
 
 _STEP_S = 0.05
 _TURNS = 20
@@ -44,7 +42,7 @@ def _still(road: Road, engine: Engine) -> bool:
     )
 
 
-def live(road: Road, *acts: Callable[[Engine], Awaitable[T] | T | None], cut: int | None = None) -> list[Any]:
+def live(road: Road, *acts: Callable[[Engine], Any], cut: int | None = None) -> list[Any]:
     """One life: after each act the engine comes to rest; the acts' answers."""
     answers: list[Any] = []
 

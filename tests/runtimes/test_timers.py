@@ -121,7 +121,8 @@ def test_a_membership_that_arrives_too_late_is_stored_as_exited(disk: Disk) -> N
     assert road.arrived() == []
     (profile,) = profiles(road)
     assert not profile.memberships["ups"]["vip"].member
-    assert list(timers(road)) == [START_MS + 30 * 86_400_000]
+    (due_ms,) = timers(road)
+    assert 0 <= due_ms - START_MS - 30 * 86_400_000 <= 10_000
 
 
 def test_an_end_that_is_put_off_does_not_come(disk: Disk) -> None:

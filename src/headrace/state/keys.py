@@ -15,7 +15,7 @@ disk: a key space is never given another shape, only new letters are added.
     D time number                         dead letter
     V flow \\0 profile id                  stale: the flow held back what changed (runtimes/embedded/overflow.py)
     X due kind ordinal                    timers, by due time: update ids that expire
-    E due ordinal                         timers, by due time: profiles with a membership that ends then, 16 bytes each
+    E due ordinal                         timers, by due time: profiles of which a membership ends, 16 bytes each
     Q source                              position
     T                                     totals
     B run                                 backfill run

@@ -25,6 +25,8 @@ from headrace.destinations.dispatch import Pending
 from headrace.destinations.rates import StreamControl
 from headrace.errors import BugError
 from headrace.runtimes.base import SETTLE_WAIT_S, FlowReport, Report
+from headrace.runtimes.embedded.audiences import Audiences
+from headrace.runtimes.embedded.backfill import Backfills
 from headrace.runtimes.embedded.decide import Command, Decider, Decision
 from headrace.runtimes.embedded.flow import RunningFlow
 from headrace.runtimes.embedded.housekeeping import Housekeeping
@@ -114,9 +116,7 @@ class Engine:
         self._settled_count = 0
         self._settle_due = False
         self._work = asyncio.Event()
-        self.within = Within(clock, self._work.set)
-        self._timers = Timers(state, self._keys, lambda: self._snapshot)
-        self.within.add(self._timers)
+        self._look_within()
         self._space = asyncio.Event()
         self._open_sources = 0
         self._stopping = False
@@ -129,12 +129,33 @@ class Engine:
         self.on_commit: list[Callable[[], None]] = []
         self.on_settled: list[Callable[[str, Sequence[Pending], int], None]] = []
 
+    def _look_within(self) -> None:
+        """Put together what gives inputs from within."""
+        state, keys, now_ms = self._state, self._keys, self._clock.now_ms
+        self.within = Within(self._clock, self.wake)
+        self._timers = Timers(state, keys, lambda: self._snapshot)
+        self.backfills = Backfills(
+            state, keys, snapshot=lambda: self._snapshot, flows=self.flows, holding=self.overflow.holding,
+            profiles=lambda: self.totals.profiles, ordinal=lambda: self._cursor.ordinal, now_ms=now_ms,
+            rate=self.options.backfill_rate, wake=self.wake,
+        )  # fmt: skip
+        self._audiences = Audiences(
+            state, keys, snapshot=lambda: self._snapshot, backfills=self.backfills,
+            automatic=self.options.auto_backfill,
+        )  # fmt: skip
+        for source in (self._timers, self._audiences, self.backfills):
+            self.within.add(source)
+
     # -- faces ------------------------------------------------------------------------------------
 
     @property
     def snapshot(self) -> Snapshot:
         """The configuration in force."""
         return self._snapshot
+
+    def wake(self) -> None:
+        """Something from within is there to be done."""
+        self._work.set()
 
     def submit(self, command: Command) -> None:
         """Put an input beside the sources' (a backfill step, a deletion); decided in the next batch."""
@@ -336,7 +357,8 @@ class Engine:
                 continue
             # Sources that are held back by a flow that cannot go on are at their end as far as it gets.
             ended = not self._open_sources or self.overflow.sources_held
-            if self._stopping or (until_drained and ended and not self._settled and self._done()):
+            drained = until_drained and ended and not self._settled and self._done()
+            if self._stopping or (drained and not self.backfills.busy()):
                 return
             self._work.clear()
             await self._work.wait()
@@ -497,6 +519,7 @@ class Engine:
         self._snapshot = snapshot
         self._targets = targets
         self.store_configuration()
+        self._audiences.changed()
         self._open_flows(snapshot, targets)
         self._start_flows()
         self._decider.snapshot = with_overflowing(snapshot, frozenset(self.overflow.overflowing))

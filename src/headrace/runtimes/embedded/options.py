@@ -23,6 +23,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         cached_profiles: Profiles kept decoded.
         sandbox: Prefix of all keys.
         page_rows: Rows of journal and ledger that make a page.
+        auto_backfill: Audiences that are new to a flow get a backfill of their members.
+        backfill_rate: Most exports a second of a run that says nothing else; 0 for no limit.
     """
 
     batch_updates: int = 1000
@@ -37,3 +39,5 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     cached_profiles: int = 28000
     sandbox: str = "prod"
     page_rows: int = PAGE_ROWS
+    auto_backfill: bool = False
+    backfill_rate: float = 0.0

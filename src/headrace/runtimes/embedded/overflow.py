@@ -61,6 +61,10 @@ class Overflow:
         else:
             self._begin(flow.compiled.id, ordinal)
 
+    def holding(self, flow_id: str) -> bool:
+        """True while a flow holds back, or makes up for it."""
+        return flow_id in self.overflowing or flow_id in self.catching_up
+
     def close(self, flow_id: str) -> None:
         """The flow is gone; its stale marks stay for when it comes back."""
         self.overflowing.discard(flow_id)
