@@ -12,9 +12,9 @@ from typing import Any, Final
 from headrace.aws import Credentials, StaticCredentials, endpoint_for
 from headrace.clock import Clock
 from headrace.destinations.base import Limits, Outcome, Verdict
-from headrace.destinations.kinesis.connection import Connection
-from headrace.destinations.kinesis.transport import Answer, Unanswered
 from headrace.destinations.kinesis.writer import KinesisWriter
+from headrace.kinesis.connection import Connection
+from headrace.kinesis.transport import Answer, Unanswered
 from headrace.testing.caller import Signed
 from headrace.testing.recording import Recorder
 from headrace.testing.script import Script

@@ -15,9 +15,9 @@ from headrace.clock import Manual
 from headrace.destinations.base import Check
 from headrace.destinations.kinesis import KINESIS
 from headrace.destinations.kinesis.check import Checking, check
-from headrace.destinations.kinesis.connection import Connection
 from headrace.destinations.kinesis.listing import predecessor
-from headrace.destinations.kinesis.transport import Transport
+from headrace.kinesis.connection import Connection
+from headrace.kinesis.transport import Transport
 from tests.destinations.kinesis.raw_server import HANG_UP, NOW_MS, Got, RawServer, answer, refused
 from tests.servers import free_port
 

@@ -15,8 +15,8 @@ from headrace import logs
 from headrace.aws import Credentials, CredentialsError, Route, StaticCredentials, endpoint_for
 from headrace.clock import Manual
 from headrace.destinations.base import Limits, Outcome, Record, Verdict
-from headrace.destinations.kinesis.connection import Connection
 from headrace.destinations.kinesis.writer import KinesisWriter
+from headrace.kinesis.connection import Connection
 from tests.destinations.contract import Rec, records
 from tests.destinations.kinesis.raw_server import (
     HANG,

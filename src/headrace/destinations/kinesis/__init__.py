@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from headrace.destinations.base import Check, Limits, Permission, Places
-from headrace.destinations.kinesis import connection
 from headrace.destinations.kinesis.spec import SPEC
 from headrace.errors import Mistake, RefusedError
+from headrace.kinesis import connection
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

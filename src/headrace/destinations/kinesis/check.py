@@ -25,14 +25,14 @@ from headrace.destinations.kinesis.encoder import probe
 from headrace.destinations.kinesis.faults import Fault, fault_of, told
 from headrace.destinations.kinesis.listing import Listing, find_stream, list_streams
 from headrace.destinations.kinesis.spec import SPEC
-from headrace.destinations.kinesis.transport import Answer, Transport, Unanswered
+from headrace.kinesis.transport import Answer, Transport, Unanswered
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from headrace.aws import Endpoint
     from headrace.clock import Clock
-    from headrace.destinations.kinesis.connection import Connection
+    from headrace.kinesis.connection import Connection
 
 LIST, PUT, PUTS = SPEC.permissions
 CALL_S: Final = 10.0

@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from headrace.destinations.kinesis.transport import Answer, Unanswered
+from headrace.kinesis.transport import Answer, Unanswered
 
 Call = Callable[[str, bytes], Awaitable[Answer | Unanswered]]
 

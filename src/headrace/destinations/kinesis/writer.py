@@ -17,15 +17,15 @@ from headrace.destinations.kinesis.answers import outcomes, refusal
 from headrace.destinations.kinesis.compression import compressor
 from headrace.destinations.kinesis.encoder import BODY_BYTES, CborEncoding, JsonEncoding
 from headrace.destinations.kinesis.faults import Fault, fault_of, told, verdict_of
-from headrace.destinations.kinesis.transport import Answer, Transport, Unanswered
+from headrace.kinesis.transport import Answer, Transport, Unanswered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from headrace.clock import Clock
     from headrace.destinations.base import Record
-    from headrace.destinations.kinesis.connection import Connection
     from headrace.destinations.kinesis.encoder import Encoding
+    from headrace.kinesis.connection import Connection
 
 _NO_CBOR: Final = frozenset({"SerializationException", "UnknownOperationException"})
 

@@ -15,14 +15,14 @@ from headrace.core.report import Report
 from headrace.destinations.base import AuthSpec, Outcome, Verdict
 from headrace.destinations.kinesis import KINESIS
 from headrace.destinations.kinesis.auth import AUTH
-from headrace.destinations.kinesis.connection import connect
 from headrace.errors import Mistake
+from headrace.kinesis.connection import connect
 from headrace.settings import Secret
 from tests.aws.loopback import loopback, metadata, sts
 from tests.destinations.contract import records
 from tests.destinations.kinesis.raw_server import Got, RawServer, accepted, refused
 
-SAMPLE = Path(__file__).parents[3] / "docs" / "samples" / "kinesis.yaml"
+SAMPLE = Path(__file__).parents[2] / "docs" / "samples" / "kinesis.yaml"
 KEYS, AMBIENT, ROLE, WEB = AUTH
 ARN = "arn:aws:iam::123456789012:role/writer"
 GIVEN = {"accessKeyId": "BASE", "secretKey": "the-secret", "region": "eu-west-1"}

@@ -1,6 +1,6 @@
 """Carry one signed request to Kinesis and bring its answer back; nothing is tried again here.
 
-Holds always (tests/destinations/kinesis/test_transport.py):
+Holds always (tests/destinations/kinesis/test_writer.py):
     T1  A request is sent at most once.
     T2  ``sent`` is False only when no byte of the request can have reached the service.
     T3  No text holds a secret or anything of the body.
@@ -23,7 +23,7 @@ from headrace.aws import CredentialsError, RouteError, Signer
 if TYPE_CHECKING:
     from headrace.aws import Credentials, Route
     from headrace.clock import Clock
-    from headrace.destinations.kinesis.connection import Connection
+    from headrace.kinesis.connection import Connection
 
 _TARGET: Final = "Kinesis_20131202."
 _SKIP: Final = frozenset({"Accept", "Accept-Encoding", "User-Agent", "Content-Type"})
