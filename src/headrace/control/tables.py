@@ -17,25 +17,19 @@ import sqlalchemy as sa
 
 from headrace.errors import StateError
 
-from . import schema
+from . import schema, statements
 from .database import BUSY_TIMEOUT_MS, engine_of
 from .filters import storable
 from .problems import Code, problem
 from .resources import Kind, Resource, Scope
 from .schema import AUDIT, RECORDS, REFERENCES
+from .statements import Shape
 from .store import AuditEntry, AuditQuery, Query
 
 _WRITERS_LOCK: Final = 0x6865_6164_7261_6365
 """Key of PostgreSQL's advisory lock: "headrace"."""
 _CHUNK: Final = 1000
 """Ids in one statement."""
-_COLUMNS: Final = {
-    "name": RECORDS.c.name,
-    "id": RECORDS.c.id,
-    "state": RECORDS.c.state,
-    "createdAt": RECORDS.c.created_ms,
-    "updatedAt": RECORDS.c.updated_ms,
-}
 _PLAIN: Final = (
     *("id", "name", "state", "created_ms", "updated_ms", "created_by", "updated_by", "created_client"),
     *("updated_client", "etag"),
@@ -92,31 +86,24 @@ class _Reading:
         return _resource(row) if row else None
 
     def find(self, query: Query) -> list[Resource]:
-        statement = sa.select(RECORDS.c.id, RECORDS.c.etag, RECORDS.c.notes).where(*_conditions(query))
-        columns = [(_COLUMNS[each.field], each.descending) for each in query.order]
-        columns.append((RECORDS.c.id, False))
-        if query.after is not None:
-            statement = statement.where(_behind(columns, query.after))
-        statement = statement.order_by(*(column.desc() if down else column.asc() for column, down in columns))
-        rows = self._connection.execute(statement.limit(query.limit)).all()
+        rows = self._connection.execute(statements.heads(Shape.of(query)), statements.values(query)).all()
         head = (query.kind.value, *query.scope)
         found = {row.id: self._decoded.get((*head, row.id, row.etag)) for row in rows}
         missing = [each for each, record in found.items() if record is None]
         for start in range(0, len(missing), _CHUNK):
-            chunk = sa.select(RECORDS).where(
-                *_conditions(
-                    Query(kind=query.kind, scope=query.scope, ids=frozenset(missing[start : start + _CHUNK]))
-                )
-            )
-            for row in self._connection.execute(chunk):
+            some = Query(kind=query.kind, scope=query.scope, ids=frozenset(missing[start : start + _CHUNK]))
+            for row in self._connection.execute(statements.whole(), statements.values(some)):
                 record = msgspec.structs.replace(_resource(row), notes={})
                 self._decoded.put((*head, record.id, record.etag), record)
                 found[record.id] = record
         return [_noted(found[row.id], row.notes) for row in rows]
 
     def count(self, query: Query) -> int:
-        statement = sa.select(sa.func.count()).select_from(RECORDS).where(*_conditions(query))
-        return int(self._connection.execute(statement).scalar_one())
+        # Its limit and start do not count.
+        counted = msgspec.structs.replace(query, after=None, limit=None)
+        return int(
+            self._connection.execute(statements.count(Shape.of(counted)), statements.values(counted)).scalar_one()
+        )
 
     def audit(self, query: AuditQuery) -> list[AuditEntry]:
         statement = sa.select(AUDIT).where(AUDIT.c.org == query.org)
@@ -250,36 +237,6 @@ _UNIQUE: Final = sa.select(RECORDS).where(
 
 def _key(kind: Kind, scope: Scope, resource_id: str) -> dict[str, str]:
     return {"kind_": kind.value, "org_": scope.org, "sandbox_": scope.sandbox, "id_": resource_id}
-
-
-def _conditions(query: Query) -> list[sa.ColumnElement[bool]]:
-    conditions = [
-        RECORDS.c.kind == query.kind.value,
-        RECORDS.c.org == query.scope.org,
-        RECORDS.c.sandbox == query.scope.sandbox,
-    ]
-    if query.ids is not None:
-        conditions.append(RECORDS.c.id.in_(query.ids))
-    if query.names is not None:
-        conditions.append(RECORDS.c.name.in_(query.names))
-    if query.refers is not None:
-        referring = sa.select(REFERENCES.c.id).where(
-            REFERENCES.c.kind == query.kind.value,
-            REFERENCES.c.org == query.scope.org,
-            REFERENCES.c.sandbox == query.scope.sandbox,
-            REFERENCES.c.refers.in_(query.refers),
-        )
-        conditions.append(RECORDS.c.id.in_(referring))
-    return conditions
-
-
-def _behind(columns: Sequence[tuple[sa.Column[Any], bool]], after: Sequence[str | int]) -> sa.ColumnElement[bool]:
-    """True for rows that stand behind a place in an order of these columns."""
-    ways = []
-    for index, (column, descending) in enumerate(columns):
-        same = [earlier == value for (earlier, _), value in zip(columns[:index], after[:index], strict=True)]
-        ways.append(sa.and_(*same, column < after[index] if descending else column > after[index]))
-    return sa.or_(*ways)
 
 
 def _text(value: Any) -> str:
