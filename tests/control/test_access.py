@@ -39,6 +39,7 @@ WITHOUT_PERMISSION = {
     "organisations.system_caller": "for the process itself",
     "exporting.text": "computes",
     "links.redeem_link": "finds out who calls",
+    "runs.hours_of": "computes",
     "runs.record_run": "for the engine",
     "runs.run_id": "computes",
     "runs.metrics": "computes",

@@ -24,6 +24,7 @@ from headrace import logs, settings
 from headrace.control import configuration as configurations
 from headrace.control import file_records
 from headrace.control.document import Document
+from headrace.control.hourly import Recorder
 from headrace.control.organisations import FirstStart
 from headrace.control.overlay import OverlayStore
 from headrace.control.resources import Scope
@@ -35,6 +36,7 @@ from headrace.settings import Settings
 from .announcing import Announcer
 from .control import build_control, listed, open_store, organisation_of, start_first
 from .flows import specs
+from .recording import Recording
 from .runtime import SocketRuntime
 
 _WAITS_S: Final = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
@@ -68,13 +70,17 @@ def serve(
             say(line)
     if configuration is not None:
         control = file_control(control, loaded, configuration)
+    scope = Scope(organisation_of(store, loaded), loaded.sandbox)
+    recording = Recording(runtime, Recorder(control, scope, loaded.runs_days))
     announcer.start()
+    recording.start()
     _tell_faults()
     try:
         app = application(control, runtime)
         uvicorn.Server(_options(loaded, app)).run(sockets=[listening])
     finally:
         announcer.end()
+        recording.end()
         store.close()
 
 

@@ -8,15 +8,18 @@ from typing import Any
 
 import msgspec
 
+from headrace.clock import System
 from headrace.control.configuration import Configuration
 from headrace.metrics import exposition
 from headrace.runtimes.base import Report
 from headrace.runtimes.embedded import observe
+from headrace.runtimes.embedded.hours import Hours
 from headrace.settings import Settings
 from headrace.sources.http import HttpCollection
 from headrace.state.rocksdb import RocksState
 
 from . import rules as rule
+from .alerting import alerting
 from .answers import answering
 from .engines import build_engine
 from .rules import Rules
@@ -63,17 +66,29 @@ class Serving:
     async def run(self) -> Report:
         """Serve until ``engine.stop``."""
         stopped = asyncio.Event()
-        keeping = asyncio.create_task(self._rules.keep(self.engine, stopped))
+        hours = Hours(self.engine, System())
+        keeping = [
+            asyncio.create_task(self._rules.keep(self.engine, stopped)),
+            asyncio.create_task(hours.keep()),
+        ]
         try:
-            more = {**rule.answers(self._rules, self.engine), "addresses": self.addresses}
-            async with answering(self._state, self._settings, self.engine, more):
+            more = {
+                **rule.answers(self._rules, self.engine),
+                "addresses": self.addresses,
+                "hours": lambda _: hours.answer(),
+            }
+            async with (
+                answering(self._state, self._settings, self.engine, more),
+                alerting(self.engine, self._settings),
+            ):
                 report = await self.engine.run()
                 await self._farewell()
                 return report
         finally:
             stopped.set()
-            keeping.cancel()
-            await asyncio.gather(keeping, return_exceptions=True)
+            for task in keeping:
+                task.cancel()
+            await asyncio.gather(*keeping, return_exceptions=True)
 
     def addresses(self, _: Mapping[str, Any]) -> dict[str, str]:
         """URLs of what is served."""

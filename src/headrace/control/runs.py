@@ -15,14 +15,18 @@ from headrace.core.report import Report
 
 from .access import CONNECT, Caller, Permission
 from .lists import Page, listed
-from .paging import Listing
+from .paging import Listing, Order
 from .problems import Code, problem, refuse
 from .resources import Kind, Resource, Scope, stamped
 from .service import Control, Written, body_of, found, reading, writing
 
-__all__ = ["Count", "Figures", "create_run", "get_run", "list_runs", "metrics", "record_run", "run_id"]
+__all__ = [
+    "OLDEST", "Count", "Figures", "create_run", "get_run", "hours_of", "list_runs", "metrics", "record_run", "run_id",
+]  # fmt: skip
 
 HOUR_MS: Final = 3_600_000
+OLDEST: Final = (Order("createdAt", False),)
+"""The order in which runs are swept."""
 _IDS: Final = uuid.UUID("6f1f2a44-2f0c-4f5b-9a3c-6f7f3b6f0a10")
 _VIEW: Final = Permission.VIEW_DESTINATIONS
 _STATUS: Final = {"inProgress": "Processing", "success": "Success", "failed": "Failed"}
@@ -58,7 +62,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
         failures: Reasons of what failed.
         skips: Reasons of what was skipped.
         segments: Audience id to records delivered about a change of it.
-        completed: The hour is over and nothing of it is pending.
+        completed: The hour is over.
     """
 
     received: int = 0
@@ -79,6 +83,11 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
 def run_id(scope: Scope, flow_id: str, start_ms: int) -> str:
     """The id of a flow's run for the hour that begins then; the same each time."""
     return str(uuid.uuid5(_IDS, f"{scope.org}/{scope.sandbox}/{flow_id}/{start_ms}"))
+
+
+def hours_of(flow_id: str) -> str:
+    """What the runs that the engine's counters make of a flow refer to, beside the flow."""
+    return f"hours:{flow_id}"
 
 
 def list_runs(control: Control, caller: Caller, listing: Listing) -> Page:
@@ -142,7 +151,9 @@ def create_run(control: Control, caller: Caller, body: Any) -> Written:
         return Written(id=made.id, etag=made.etag)
 
 
-def record_run(control: Control, scope: Scope, flow_id: str, start_ms: int, figures: Figures) -> str | None:
+def record_run(
+    control: Control, scope: Scope, flow_id: str, start_ms: int, figures: Figures, notes: dict[str, Any] | None = None
+) -> str | None:
     """Put down what a flow did within an hour; for the engine, whose counters they are.
 
     Args:
@@ -151,6 +162,7 @@ def record_run(control: Control, scope: Scope, flow_id: str, start_ms: int, figu
         flow_id: The flow.
         start_ms: Start of the hour, epoch milliseconds; floored to it.
         figures: Of the whole hour so far.
+        notes: What whoever counts keeps with the run, put down in the same moment; not shown.
 
     Returns:
         The run's id; None when the flow is gone.
@@ -174,12 +186,16 @@ def record_run(control: Control, scope: Scope, flow_id: str, start_ms: int, figu
             "metrics": metrics(flow, figures, start_ms, completed_ms),
             "activities": [],
         }
+        kept = notes if notes is not None else (old.notes if old else {})
         if old is not None and (old.body, old.state) == (document, state):
+            if kept != old.notes:
+                transaction.note(old, kept)
             return run
         made = Resource(
             kind=Kind.RUN, id=run, scope=scope, state=state, created_ms=old.created_ms if old else start_ms,
             updated_ms=now_ms, created_by="system", updated_by="system", created_client="system",
-            updated_client="system", etag=f'"{control.new_id()}"', body=document, refers=(flow.id,),
+            updated_client="system", etag=f'"{control.new_id()}"', body=document,
+            refers=(flow.id, hours_of(flow.id)), notes=kept,
         )  # fmt: skip
         if old is None:
             transaction.insert(made)

@@ -75,7 +75,7 @@ class JournalBlock(msgspec.Struct, array_like=True):
 class FlowTotals(msgspec.Struct):
     """Counts of one flow since the folder was made. accepted = exported + sum(held).
 
-    exported = delivered + dead_lettered + pending + sum(discarded).
+    exported = delivered + dead_lettered + pending + sum(discarded); dead_lettered = sum(codes) since those are kept.
     """
 
     accepted: int = 0
@@ -88,6 +88,8 @@ class FlowTotals(msgspec.Struct):
     possible_duplicates: int = 0
     retried: int = 0
     bytes: int = 0
+    delivered_bytes: int = 0
+    codes: dict[str, int] = {}
 
     @property
     def pending(self) -> int:

@@ -35,6 +35,7 @@ from headrace.runtimes.embedded.options import Options
 from headrace.runtimes.embedded.outbox import Staged
 from headrace.runtimes.embedded.overflow import Overflow, with_overflowing
 from headrace.runtimes.embedded.settle import store_refused, store_settled
+from headrace.runtimes.embedded.tally import Tally, added
 from headrace.runtimes.embedded.timers import Timers
 from headrace.sources.base import Batch as SourceBatch
 from headrace.sources.base import Source
@@ -53,8 +54,6 @@ _SYNC_S: Final = 1.0
 _INNER_AT_ONCE: Final = 500
 """Most inputs from within that are decided at once, so that they never hold up the sources for long."""
 _NOTHING: Final = Decision(0, 0)
-_COARSE_MS: Final = 5000
-"""Longer latencies are kept by the second, so that their number stays small."""
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -125,7 +124,7 @@ class Engine:
         self._synced_s = 0.0
         self._failure: BaseException | None = None
         self._drain_s = self.options.drain_timeout_s
-        self.latency_ms: dict[int, int] = {}
+        self.tallies: dict[str, Tally] = {}
         self.on_commit: list[Callable[[], None]] = []
         self.on_settled: list[Callable[[str, Sequence[Pending], int], None]] = []
 
@@ -156,6 +155,11 @@ class Engine:
     def wake(self) -> None:
         """Something from within is there to be done."""
         self._work.set()
+
+    @property
+    def latency_ms(self) -> dict[int, int]:
+        """Milliseconds from an input's commit to its export's settlement, to how many took so long."""
+        return added(each.latency_ms for each in self.tallies.values())
 
     def submit(self, command: Command) -> None:
         """Put an input beside the sources' (a backfill step, a deletion); decided in the next batch."""
@@ -466,13 +470,8 @@ class Engine:
         """Called by a dispatcher: note it for the next commit, and read on from disk."""
         flow.outbox.touch(done)
         flow.outbox.refill()
-        latency = self.latency_ms
         now_ms = self._clock.now_ms()
-        for p in done:
-            took = now_ms - p.export.made_ms
-            if took > _COARSE_MS:
-                took -= took % 1000
-            latency[took] = latency.get(took, 0) + 1
+        self.tallies.setdefault(flow.compiled.id, Tally()).settled(done, now_ms)
         for told in self.on_settled:
             told(flow.compiled.id, done, now_ms)
         if not self._settled:

@@ -38,7 +38,7 @@ def store_settled(
 
 
 def _count(counted: records.FlowTotals, done: Sequence[Pending]) -> None:
-    rejected = 0
+    rejected, delivered_bytes = 0, 0
     for p in done:
         if p.attempts > 1:
             counted.retried += p.attempts - 1 - min(p.unknown, p.attempts - 1)
@@ -46,6 +46,10 @@ def _count(counted: records.FlowTotals, done: Sequence[Pending]) -> None:
         outcome = p.outcome
         if outcome is not None and outcome.verdict == Verdict.REJECTED:
             rejected += 1
+            counted.codes[outcome.code] = counted.codes.get(outcome.code, 0) + 1
+        else:
+            delivered_bytes += len(p.export.data)
+    counted.delivered_bytes += delivered_bytes
     counted.dead_lettered += rejected
     counted.delivered += len(done) - rejected
 
