@@ -30,6 +30,7 @@ def environment() -> jinja2.Environment:
     )
     made.filters |= {
         "utc": utc,
+        "hour": hour,
         "bytes": in_bytes,
         "number": number,
         "pretty": pretty,
@@ -47,6 +48,11 @@ def utc(at_ms: float | None) -> str:
         return "—"
     moment = datetime.datetime.fromtimestamp(at_ms / 1000, datetime.UTC)
     return moment.strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def hour(at_ms: float) -> str:
+    """A whole hour, for columns of them: ``2026-11-24 13:00``, UTC."""
+    return utc(at_ms)[:16]
 
 
 def iso(at_ms: float) -> str:

@@ -18,6 +18,7 @@ from headrace.errors import UseCaseError
 
 from .destinations import live_by_flow
 
+_RUNS: Final = 24
 TABS: Final = ("runs", "activation", "backfills", "letters", "configuration")
 
 
@@ -53,7 +54,7 @@ def show(visit: Visit, **context: Any) -> Response:
 
 
 def _runs(visit: Visit, row: Row) -> dict[str, Any]:
-    listing = read(limit=100, properties=(f"flowId=={row.id}",), token=visit.query("token") or None)
+    listing = read(limit=_RUNS, properties=(f"flowId=={row.id}",), token=visit.query("token") or None)
     found = runs.list_runs(visit.control, visit.caller, listing)
     return {"runs": [figures(each) for each in found.items], "token": found.token}
 

@@ -13,6 +13,7 @@ from headrace.console.calls import call
 from headrace.console.overview import Row
 from headrace.console.visit import Console, Visit, page
 from headrace.control import flows
+from headrace.control.access import CONNECT, require
 
 _SORTS: Final = {
     "name": lambda row: row.name.lower(),
@@ -75,6 +76,7 @@ def switch(visit: Visit) -> Response:
 
 def ask_delete(visit: Visit) -> Response:
     """What deleting would do."""
+    require(visit.caller, CONNECT)
     row: Row = overview.row(visit.control, visit.caller, visit.path("flow_id"))
     live = live_by_flow(visit.ask("status")).get(row.id, {})
     return visit.page(

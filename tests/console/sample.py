@@ -1,0 +1,295 @@
+"""An installation that has been at work for a month: three destinations, their runs, and what the engine says."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any, Final
+
+import msgspec
+
+from headrace.clock import Manual
+from headrace.control import base_connections, flows, runs, segments, source_connections, target_connections
+from headrace.control.access import ROLES, Permission
+from headrace.control.accounts import create_role, create_user
+from headrace.control.organisations import FirstStart, system_caller
+from headrace.control.runs import Count, Figures
+from headrace.control.service import Control
+from headrace.control.store import Store
+from tests.control import plane
+
+from .small_engine import SmallEngine
+
+NOW_MS: Final = 1_796_000_000_000
+HOUR_MS: Final = 3_600_000
+PASSWORD: Final = "a long enough password"
+AUDIENCES: Final = (
+    ("crm-high-propensity", "High propensity to convert", "Likely to buy within two weeks"),
+    ("crm-loyal", "Loyal customers", "Three orders or more within a year"),
+    ("crm-lapsed", "Lapsed", "No visit for 90 days"),
+    ("crm-whitepaper", "Downloaded the white paper", "Asked for the guide in the last month"),
+)
+PATHS: Final = ("person.name.firstName", "person.name.lastName", "personalEmail.address", "loyalty.tier")
+
+
+class Sample(msgspec.Struct):
+    """What a test needs to know of the installation."""
+
+    control: Control
+    first: FirstStart
+    engine: SmallEngine
+    flows: list[str]
+    accounts: list[str]
+    targets: list[str]
+
+
+def empty(store: Store | None = None) -> Sample:
+    """An installation after its first start."""
+    control, first = plane.started(store, clock=Manual(NOW_MS))
+    return Sample(control, first, SmallEngine({"status": {"totals": {"flows": {}}, "flows": []}}), [], [], [])
+
+
+def filled(store: Store | None = None) -> Sample:
+    """An installation at work."""
+    made = empty(store)
+    control, caller = made.control, system_caller(made.control)
+    for login, role in (("viewer", "viewer"), ("connector", "connector"), ("activator", "activator")):
+        create_user(control, caller, {"name": login, "roles": [role], "password": PASSWORD})
+    create_role(control, caller, {"name": "watcher", "permissions": [p.value for p in ROLES["activator"]]})
+    platform = base_connections.create_connection(control, caller, plane.platform_body()).id
+    source = source_connections.create_source_connection(control, caller, plane.source_body(platform)).id
+    for audience_id, name, description in AUDIENCES:
+        body = {"name": name, "description": description, "audienceId": audience_id, "namespace": "crm"}
+        segments.create_audience(control, caller, {**body, "type": "ExternalAudience"})
+    for name in ("Marketing, Ireland", "Analytics, Frankfurt"):
+        body = plane.connection_body() | {"name": name}
+        made.accounts.append(base_connections.create_connection(control, caller, body).id)
+    for index, (name, stream) in enumerate(
+        (
+            ("Leads for the sales team", "leads"),
+            ("Loyalty offers", "loyalty"),
+            ("Warehouse mirror", "profiles-mirror"),
+        )
+    ):
+        target = plane.target_body(made.accounts[index % 2], stream=stream)
+        target_id = target_connections.create_target_connection(control, caller, target).id
+        mapped = [each[0] for each in AUDIENCES[index : index + 2]]
+        body = plane.flow_body(source, target_id, *mapped, paths=PATHS) | {"name": name}
+        body["description"] = "Profiles of chosen audiences, in real time"
+        made.targets.append(target_id)
+        made.flows.append(flows.create_flow(control, caller, body).id)
+        _run_for_a_month(control, made.flows[-1], index)
+    made.engine.answers |= answers(made.flows)
+    made.engine.settles = [settled(made.flows[0], number) for number in range(12)]
+    return made
+
+
+def _run_for_a_month(control: Control, flow_id: str, index: int) -> None:
+    scope = plane.SCOPE
+    ages = (*range(24), *range(24, 24 * 7, 6), *range(24 * 7, 24 * 30, 24))
+    for age in ages:
+        start_ms = NOW_MS - NOW_MS % HOUR_MS - age * HOUR_MS
+        of_day = (start_ms // HOUR_MS) % 24
+        busy = 1 + 3 * max(0, 8 - abs(of_day - 14)) // 2
+        received = 420 * busy * (3 - index)
+        failed = 3 if age in (5, 6) and index == 0 else 0
+        skipped = received // 5
+        figures = Figures(
+            received=received, skipped=skipped, failed=failed, delivered=received - skipped - failed,
+            input_bytes=received * 700, output_bytes=(received - skipped - failed) * 540,
+            least_ms=9, greatest_ms=180 + busy * 10, average_ms=31 + busy, completed=age > 0,
+            failures=(Count(code="record-too-large", message="The record is larger than the stream takes.", count=3),)
+            if failed
+            else (),
+            skips=(Count(code="not-a-member", message="In none of the mapped audiences.", count=skipped),),
+        )  # fmt: skip
+        runs.record_run(control, scope, flow_id, start_ms, figures)
+
+
+def settled(flow_id: str, number: int) -> dict[str, Any]:
+    """One settled export, as ``follow`` sends it."""
+    names = ("Ada", "Grace", "Alan", "Edsger", "Barbara", "Donald")
+    message = {
+        "person": {"name": {"firstName": names[number % 6], "lastName": "Example"}},
+        "personalEmail": {"address": f"person{number}@example.com"},
+        "segmentMembership": {
+            "crm": {"crm-loyal": {"lastQualificationTime": "2026-11-30T10:00:00Z", "status": "realized"}}
+        },
+        "identityMap": {"email": [{"id": f"person{number}@example.com"}]},
+    }
+    causes = (
+        ["live", ["segment"], [], ["crm/crm-high-propensity"], [], []],
+        ["live", ["attribute"], ["person.name.lastName"], [], [], []],
+        ["live", ["segment"], [], [], ["crm/crm-loyal"], []],
+    )
+    refused = number == 7
+    return {
+        "flow": flow_id, "profile": f"{number:032x}", "export": f"{number + 4096:032x}", "seq": number, "version": 3,
+        "epoch": 1, "cause": causes[number % 3], "message": msgspec.json.encode(message).decode(),
+        "outcome": "rejected" if refused else "delivered", "code": "record-too-large" if refused else "",
+        "detail": "", "shard": f"shardId-00000000000{number % 4}", "sequence": f"49590338271490{number}",
+        "attempts": 1, "made_ms": NOW_MS - 40, "settled_ms": NOW_MS + number * 137, "latency_ms": 24 + number,
+    }  # fmt: skip
+
+
+def answers(flow_ids: list[str]) -> dict[str, Any]:
+    """What the engine says of the installation."""
+    first = flow_ids[0]
+    totals = {
+        flow_id: {
+            "accepted": 84_210 - 9_000 * index, "exported": 61_502 - 8_000 * index,
+            "delivered": 61_480 - 8_000 * index, "dead_lettered": 3 if index == 0 else 0,
+            "held": {"not-a-member": 20_100, "no-relevant-change": 2_608}, "discarded": {},
+            "pending": 19 if index == 0 else 22, "possible_duplicates": 0, "retried": 41, "bytes": 33_000_000,
+        }
+        for index, flow_id in enumerate(flow_ids)
+    }  # fmt: skip
+    letters = [_letter(first, number) for number in range(3)]
+    return {
+        "status": {
+            "totals": {"profiles": 48_211, "flows": totals, "dead_letters": 4},
+            "flows": [
+                {"flow_id": each, "name": "", "pending": totals[each]["pending"], "halted": "", "paused": False}
+                for each in flow_ids
+            ],
+            "configuration": "c0ffee",
+            "p50_ms": 28.0,
+            "p99_ms": 96.0,
+        },
+        "configure": {},
+        "observed-schema": observed(),
+        "dead-letters": lambda **given: [
+            each for each in (*letters, _refused_update()) if given.get("flow") in (None, "", each.get("flow"))
+        ],
+        "dead-letter": lambda id: next((each for each in (*letters, _refused_update()) if each["id"] == id), None),
+        "dead-letter-replay": lambda **given: {"replayed": 0 if given["dry_run"] else 3, "would_replay": 3},
+        "backfill-start": lambda **_: {"run": "b-2"},
+        "backfill-status": lambda **_: [_backfill(first)],
+        "backfill-pause": {},
+        "backfill-resume": {},
+        "backfill-cancel": {},
+        "send-test": {"outcome": "delivered", "shard": "shardId-000000000001", "sequence": "49590338271490"},
+        "profile": _profile,
+        "profile-delete": {"identities": 2, "exits": [first]},
+        "ledger": lambda **_: [_entry(first, number) for number in range(4)],
+        "explain": lambda **_: _explanation(flow_ids),
+    }  # fmt: skip
+
+
+def observed() -> list[dict[str, Any]]:
+    """Paths seen in profiles."""
+    seen = (
+        ("person.name.firstName", "string", "A•••"),
+        ("person.name.lastName", "string", "L•••"),
+        ("person.birthYear", "integer", "•••"),
+        ("personalEmail.address", "string", "a•••"),
+        ("mobilePhone.number", "string", "+•••"),
+        ("homeAddress.city", "string", "D•••"),
+        ("homeAddress.countryCode", "string", "I•••"),
+        ("loyalty.tier", "string", "g•••"),
+        ("loyalty.points", "integer", "•••"),
+        ("loyalty.joined", "string", "2•••"),
+        ("consents.marketing.email.val", "string", "y"),
+    )
+    return [
+        {"path": path, "type": kind, "count": 48_211 - 1_300 * index, "sample": sample}
+        for index, (path, kind, sample) in enumerate(seen)
+    ]
+
+
+def _letter(flow_id: str, number: int) -> dict[str, Any]:
+    one = settled(flow_id, number)
+    export = [
+        number + 1, one["profile"], one["export"], one["seq"], 3, 1, one["profile"],
+        base64.b64encode(one["message"].encode()).decode(), one["cause"], NOW_MS - 5 * HOUR_MS, "c0ffee",
+    ]  # fmt: skip
+    return {
+        "id": f"{NOW_MS - 5 * HOUR_MS + number}-{number}", "kind": "export", "at_ms": NOW_MS - 5 * HOUR_MS + number,
+        "reason": "record-too-large", "detail": "1,204,112 bytes are over the stream's limit of 1,048,576",
+        "flow": flow_id, "export": export, "attempts": 1,
+    }  # fmt: skip
+
+
+def _refused_update() -> dict[str, Any]:
+    return {
+        "id": f"{NOW_MS - 9 * HOUR_MS}-0", "kind": "update", "at_ms": NOW_MS - 9 * HOUR_MS, "reason": "no-identity",
+        "detail": "the update has no identityMap with at least one identity",
+        "place": "POST /collection/web, record 4", "source": "http",
+        "body": base64.b64encode(b'{"person": {"name": {"lastName": "Nobody"}}}').decode(),
+    }  # fmt: skip
+
+
+def _backfill(flow_id: str) -> dict[str, Any]:
+    return {
+        "run": "b-1", "flow": flow_id, "kind": "backfill", "state": "running", "scanned": 31_400,
+        "total_estimate": 48_211, "exported": 9_120, "excluded": 22_280, "started_ms": NOW_MS - 40_000,
+        "updated_ms": NOW_MS, "eta_s": 22,
+    }  # fmt: skip
+
+
+def _profile(namespace: str, id: str) -> dict[str, Any] | None:
+    if id != "ada@example.com":
+        return None
+    member = {"lastQualificationTime": "2026-11-30T10:00:00Z", "status": "realized"}
+    return {
+        "profileId": f"{77:032x}", "epoch": 12, "version": 9,
+        "identities": [
+            {"namespace": "ecid", "id": "14575006536349286404619648085736425115"},
+            {"namespace": namespace, "id": id},
+        ],
+        "attributes": {
+            "person": {"name": {"firstName": "Ada", "lastName": "Example"}, "birthYear": 1985},
+            "personalEmail": {"address": id},
+            "loyalty": {"tier": "gold", "points": 4120},
+        },
+        "memberships": {"crm": {"crm-loyal": member, "crm-lapsed": {**member, "status": "exited"}}},
+        "flows": {},
+    }  # fmt: skip
+
+
+def _entry(flow_id: str, number: int) -> dict[str, Any]:
+    one = settled(flow_id, number)
+    return {
+        "row": number, "flow": flow_id, "export_id": one["export"], "profile_id": one["profile"], "ordinal": number,
+        "seq": number, "version": 9 - number, "epoch": 12, "configuration": "c0ffee", "cause": one["cause"],
+        "made_ms": NOW_MS - number * HOUR_MS, "settled_ms": NOW_MS - number * HOUR_MS + 30, "outcome": "delivered",
+        "shard": one["shard"], "sequence": one["sequence"], "code": "", "attempts": 1,
+    }  # fmt: skip
+
+
+def _explanation(flow_ids: list[str]) -> dict[str, Any]:
+    common = {
+        "configuration": "c0ffee", "audiences": {"crm/crm-loyal": "Loyal customers"}, "attributes": list(PATHS),
+        "settings": {}, "consent": None, "reason": "", "meaning": "", "cause": None, "export_id": "", "seq": None,
+        "message": None, "partition_key": None, "state": "", "shard": "", "sequence": "", "attempts": None,
+        "made": "", "settled": "", "code": "", "detail": "", "letter": "",
+    }  # fmt: skip
+    one = settled(flow_ids[0], 0)
+    sent = common | {
+        "id": flow_ids[0], "name": "Leads for the sales team", "exported": True, "cause": one["cause"],
+        "export_id": one["export"], "seq": 4, "message": one["message"], "state": "delivered", "shard": one["shard"],
+        "sequence": one["sequence"], "attempts": 1, "made": "2026-11-30T10:00:00.000Z",
+        "settled": "2026-11-30T10:00:00.031Z",
+    }  # fmt: skip
+    held = common | {
+        "id": flow_ids[1], "name": "Loyalty offers", "exported": False, "reason": "no-relevant-change",
+        "meaning": "No mapped audience, identity or mapped attribute was touched.",
+    }  # fmt: skip
+    return {
+        "input": {
+            "ordinal": 80_112, "time": "2026-11-30T10:00:00.000Z", "kind": "update", "source": "http",
+            "content": "{}", "attributes": ["person"], "memberships": ["crm/crm-high-propensity"],
+        },
+        "profile": {
+            "id": f"{77:032x}", "made": False, "version_before": 8, "version_after": 9, "joined": [],
+            "identities_added": [], "deleted": False,
+            "memberships": [{
+                "audience": "crm/crm-high-propensity", "before": "none", "after": "realized",
+                "since": "2026-11-30T10:00:00.000Z", "valid_until": None,
+            }],
+        },
+        "flows": [sent, held],
+        "unknown": [],
+    }  # fmt: skip
+
+
+ALL: Final = tuple(Permission)

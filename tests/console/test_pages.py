@@ -1,0 +1,216 @@
+"""Every page, for somebody who may see it, for somebody who may not, on an empty installation, without the engine."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+
+from headrace.console.texts import Texts, languages
+
+from .pages import pages
+from .sample import Sample
+from .served import Visitor
+
+Visit = Callable[..., Visitor]
+MARKUP = re.compile(r"<[^>]+>")
+
+
+def words(html: str) -> str:
+    """The text of a page, without markup."""
+    return " ".join(MARKUP.sub(" ", html).split())
+
+
+def test_every_page_answers(installation: Sample, visit: Visit) -> None:
+    """The administrator sees each page, in English and in Spanish, whole and with one heading."""
+    visitor = visit(installation)
+    for language in languages():
+        visitor.post("/ui/preferences", language=language, next="/ui/settings")
+        for name, path in pages(installation).items():
+            answer = visitor.get(path)
+            assert answer.status_code == 200, (name, answer.text[:500])
+            assert answer.text.count("<h1") == 1, name
+            assert f'lang="{language}"' in answer.text, name
+
+
+def test_every_page_says_what_the_engine_does_not(installation: Sample, visit: Visit) -> None:
+    """Without the engine each page is there all the same, and the ones that need it say that it does not answer."""
+    visitor = visit(installation)
+    installation.engine.down = True
+    silent = Texts("en")("engine.silent")
+    told = [name for name, path in pages(installation).items() if silent in _seen(visitor, path)]
+    assert {"destinations", "destination", "destination-backfills", "monitoring", "dead-letters", "alerts"} <= set(
+        told
+    )
+
+
+def _seen(visitor: Visitor, path: str) -> str:
+    answer = visitor.get(path)
+    assert answer.status_code in (200, 503), path
+    return answer.text
+
+
+def test_empty_pages_lead_on(fresh: Sample, visit: Visit) -> None:
+    """On a new installation the lists lead to the catalog, and the catalog offers to set up."""
+    visitor = visit(fresh)
+    for path in ("/ui/destinations", "/ui/accounts", "/ui/activate"):
+        assert 'href="/ui/catalog"' in visitor.get(path).text.split("<main")[1]
+    assert "Set up" in words(visitor.get("/ui/catalog").text)
+
+
+def test_catalog_states(installation: Sample, visit: Visit) -> None:
+    """A connected destination offers to activate audiences, another one to be set up."""
+    text = visit(installation).get("/ui/catalog").text
+    cards = dict(zip(re.findall(r'<h3><a href="[^"]+">([^<]+)', text), text.split("<article")[1:], strict=True))
+    assert "Activate audiences" in cards["Amazon Kinesis"]
+    assert "Set up" in cards["Memory"]
+
+
+def test_catalog_search(installation: Sample, visit: Visit) -> None:
+    """Search, category and the filter on what is connected narrow the cards."""
+    visitor = visit(installation)
+    assert "Memory" not in visitor.get("/ui/catalog", q="kinesis").text.split('id="cards"')[1]
+    assert "Memory" not in visitor.get("/ui/catalog", mine="true").text.split('id="cards"')[1]
+    assert "Nothing matches" in visitor.get("/ui/catalog", q="zzz").text
+
+
+def test_catalog_policy_document(installation: Sample, visit: Visit) -> None:
+    """The rail holds the policy to copy, with ListStreams in a statement that no stream narrows."""
+    text = words(visit(installation).get(pages(installation)["catalog"]).text)
+    assert "kinesis:ListStreams" in text
+    assert "arn:aws:kinesis:REGION:ACCOUNT:stream/STREAM" in text
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ({"q": "leads"}, ["Leads for the sales team"]),
+        ({"q": "frankfurt"}, ["Loyalty offers"]),
+        ({"state": "disabled"}, []),
+        ({"sort": "name"}, ["Leads for the sales team", "Loyalty offers", "Warehouse mirror"]),
+        ({"sort": "-name"}, ["Warehouse mirror", "Loyalty offers", "Leads for the sales team"]),
+    ],
+)
+def test_browse_narrows_and_sorts(
+    installation: Sample, visit: Visit, query: dict[str, str], names: list[str]
+) -> None:
+    """Browse shows what was asked for, in the order that was asked for."""
+    text = visit(installation).get("/ui/destinations", **query).text
+    assert re.findall(r'class="strong" href="/ui/destinations/[^"]+">([^<]+)', text) == names
+
+
+def test_toggling_a_destination(installation: Sample, visit: Visit) -> None:
+    """The switch disables and enables."""
+    visitor, flow = visit(installation), installation.flows[0]
+    for action, state in (("disable", "Disabled"), ("enable", "Enabled")):
+        assert visitor.post(f"/ui/destinations/{flow}/state", action=action).status_code == 303
+        page = visitor.get(f"/ui/destinations/{flow}").text
+        assert state in re.findall(r'class="track"></span><span>(\w+)', page)
+
+
+def test_editing_in_place(installation: Sample, visit: Visit) -> None:
+    """Name and description change; with an etag of before nothing does, and the page says so."""
+    visitor, flow = visit(installation), installation.flows[0]
+    path = f"/ui/destinations/{flow}"
+    etag = re.findall(r'name="etag" value="([^"]+)"', visitor.get(path + "?tab=configuration").text)[-1]
+    etag = etag.replace("&#34;", '"')
+    assert visitor.post(path + "/edit", etag=etag, name="Renamed", description="Now").status_code == 303
+    assert "Renamed" in visitor.get(path).text
+    again = visitor.post(path + "/edit", etag=etag, name="Lost", description="")
+    assert again.status_code == 412
+    assert "Version not matching" in again.text
+
+
+def test_deleting_needs_a_second_page(installation: Sample, visit: Visit) -> None:
+    """The first page says what will happen to how many records; the second request deletes."""
+    visitor, flow = visit(installation), installation.flows[0]
+    asked = words(visitor.get(f"/ui/destinations/{flow}/delete").text)
+    assert "19 records that wait to be sent are discarded" in asked
+    assert visitor.post(f"/ui/destinations/{flow}/delete").headers["location"] == "/ui/destinations"
+    assert visitor.get(f"/ui/destinations/{flow}").status_code == 404
+
+
+def test_backfills_are_steered(installation: Sample, visit: Visit) -> None:
+    """Re-sending starts a run for the chosen audiences; a running one is paused."""
+    visitor, flow = visit(installation), installation.flows[0]
+    path = f"/ui/destinations/{flow}/backfill"
+    assert visitor.post(path, kind="resend", audience="crm-loyal").status_code == 303
+    assert (
+        "backfill-start",
+        {"flow": flow, "kind": "resend", "segments": ["crm-loyal"]},
+    ) in installation.engine.asked
+    assert visitor.post(f"{path}/b-1", action="pause").status_code == 303
+    assert ("backfill-pause", {"run": "b-1"}) in installation.engine.asked
+    assert (
+        "31\N{NARROW NO-BREAK SPACE}400 of 48\N{NARROW NO-BREAK SPACE}211"
+        in visitor.get(f"/ui/destinations/{flow}?tab=backfills").text
+    )
+
+
+def test_sending_a_test_record(installation: Sample, visit: Visit) -> None:
+    """The page shows what the destination answered, or why nothing was sent."""
+    visitor, flow = visit(installation), installation.flows[0]
+    assert "shardId-000000000001" in visitor.post(f"/ui/destinations/{flow}/test").text
+    del installation.engine.answers["send-test"]
+    refused = visitor.post(f"/ui/destinations/{flow}/test")
+    assert refused.status_code == 409
+    assert "The test record was not sent" in refused.text
+
+
+def test_monitoring_adds_up(installation: Sample, visit: Visit) -> None:
+    """A window's figures are the sums of its runs; a longer window holds more."""
+    visitor = visit(installation)
+    seen = {}
+    for window in ("24h", "7d", "30d"):
+        found = re.findall(
+            r"<dt>(Received|Activated|Excluded|Failed)</dt><dd>([^<]+)",
+            visitor.get("/ui/monitoring", window=window).text,
+        )
+        seen[window] = {name: int(re.sub(r"\D", "", value)) for name, value in found}
+        each = seen[window]
+        assert each["Received"] == each["Activated"] + each["Excluded"] + each["Failed"]
+    assert seen["24h"]["Received"] < seen["7d"]["Received"] < seen["30d"]["Received"]
+
+
+def test_people(installation: Sample, visit: Visit) -> None:
+    """A user is made, signs in with the password that was shown once, and is disabled."""
+    visitor = visit(installation)
+    made = visitor.post("/ui/people/users", name="grace", role="viewer")
+    secret = re.findall(r"<dt>Secret</dt><dd><span class=\"copy-id\"><code title=\"([^\"]+)", made.text)[0]
+    assert secret not in visitor.get("/ui/people").text
+    other = visit(installation, "")
+    assert other.sign_in("grace", secret).status_code == 303
+    row = visitor.get("/ui/people").text.partition("<strong>grace</strong>")[2]
+    account = re.findall(r'action="/ui/people/users/([^"]+)"', row)[0]
+    visitor.post(f"/ui/people/users/{account}", action="disable")
+    assert other.get("/ui/settings").status_code == 303, "a disabled user's session ends"
+
+
+def test_the_last_administrator_stays(installation: Sample, visit: Visit) -> None:
+    """What nobody could undo is refused, on the page."""
+    visitor = visit(installation)
+    rows = visitor.get("/ui/people?tab=clients").text
+    client = re.findall(r'action="/ui/people/clients/([^"/]+)"', rows)[0]
+    visitor.post(f"/ui/people/clients/{client}", action="disable")
+    admin = re.findall(r'action="/ui/people/users/([^"/]+)"', visitor.get("/ui/people").text)
+    answers = [visitor.post(f"/ui/people/users/{each}", action="disable") for each in dict.fromkeys(admin)]
+    assert 409 in [each.status_code for each in answers]
+    assert visitor.get("/ui/people").status_code == 200
+
+
+def test_audiences_are_made_and_deleted(installation: Sample, visit: Visit) -> None:
+    """One made elsewhere is defined by its id and namespace; one in use is not deleted."""
+    visitor = visit(installation)
+    assert visitor.post("/ui/audiences", name="New", audienceId="crm-new", namespace="crm").status_code == 303
+    assert "crm-new" in visitor.get("/ui/audiences").text
+    assert visitor.post("/ui/audiences/crm-new/delete").status_code == 303
+    assert visitor.post("/ui/audiences/crm-loyal/delete").status_code == 400
+
+
+def test_what_is_not_there(installation: Sample, visit: Visit) -> None:
+    """An unknown page and an unknown destination say so."""
+    visitor = visit(installation)
+    assert visitor.get("/ui/nothing").status_code == 404
+    assert visitor.get("/ui/destinations/nothing").status_code == 404
+    assert "There is no such page" in visitor.get("/ui/nothing").text
