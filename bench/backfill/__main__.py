@@ -1,6 +1,6 @@
 """``make bench NAME=backfill``: a run over profiles none of which is to be sent; a row in bench/results/backfill.md.
 
-The profiles are those of bench/road (whole records of about 670 bytes), on RocksDB. Every one of them has the audience
+The profiles are those of bench/road (whole records of about 670 bytes), on RocksDB. Every one has the audience
 that the run is about, most as members, so each is read, decoded and decided; a time of qualification that nobody
 meets leaves all of them out. Counted is the CPU of the process, all threads, while the run is under way. A second
 run is about an audience that no profile has.

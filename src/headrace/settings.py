@@ -193,6 +193,22 @@ class Settings:
             most=8760,
         ),
     ] = 24
+    auto_backfill: Annotated[
+        str,
+        _About(
+            "Whether the members of an audience that is new to a flow, by mapping or by its start date, are exported.",
+            choices=("on", "off"),
+        ),
+    ] = "on"
+    backfill_rate: Annotated[
+        float,
+        _About(
+            "Most exports of a backfill, apart from live traffic; 0 for as fast as the stream takes them.",
+            "exports a second",
+            least=0,
+            most=999_999,
+        ),
+    ] = 0.0
     damaged_log: Annotated[
         str,
         _About(
@@ -311,6 +327,45 @@ class Settings:
         _About("Namespaces, by commas, that never join profiles, where no configuration file says it.", words="none"),
     ] = ""
     runs_days: Annotated[int, _About("How long the hourly runs of flows are kept.", "days", least=1, most=3650)] = 30
+    alert_lag_s: Annotated[
+        int,
+        _About(
+            "Age of the oldest pending export of a flow that is worth an alert, unless the flow says otherwise.",
+            "seconds",
+            least=1,
+            most=31_536_000,
+        ),
+    ] = 300
+    alert_skip_percent: Annotated[
+        int,
+        _About(
+            "Share of changes skipped by a flow, within ten minutes, that is worth an alert, unless it says otherwise.",
+            "percent",
+            least=0,
+            most=100,
+        ),
+    ] = 20
+    alert_log: Annotated[str, _About("Whether alerts are told of in the log.", choices=("yes", "no"))] = "yes"
+    alert_webhook_url: Annotated[
+        Secret, _About("URL that alerts are posted to as JSON; it may hold a token.", words="none")
+    ] = _NONE
+    alert_webhook_key: Annotated[
+        Secret, _About("Key that these posts are signed with (docs/monitoring.md).", words="none: not signed")
+    ] = _NONE
+    alert_smtp_host: Annotated[str, _About("Mail server that alerts are sent by.", words="none")] = ""
+    alert_smtp_port: Annotated[int, _About("Its port.", least=1, most=65_535)] = 587
+    alert_smtp_security: Annotated[
+        str,
+        _About(
+            "How it is spoken to: STARTTLS, TLS from the start, or in the open.", choices=("starttls", "tls", "none")
+        ),
+    ] = "starttls"
+    alert_smtp_user: Annotated[str, _About("Account at the mail server.", words="none")] = ""
+    alert_smtp_password: Annotated[Secret, _About("Its password.", words="none")] = _NONE
+    alert_mail_from: Annotated[str, _About("Address that these mails come from.", words="none")] = ""
+    alert_mail_to: Annotated[
+        str, _About("Addresses, by commas, that are told of alerts, unless a flow names its own.", words="none")
+    ] = ""
     log_level: Annotated[
         str,
         _About("Least important log lines that are written.", choices=("debug", "info", "warning", "error")),

@@ -3,6 +3,7 @@
 from headrace.runtimes.embedded.engine import Engine
 from headrace.runtimes.embedded.observe import quantile_ms
 
+from .acting import act
 from .answers import SLOW_ANSWERS, answering, answers, read_folder, reading_folder
 from .engines import build_engine, compiled, running, tune_collector
 from .flows import check_flows, load_configuration, specs
@@ -11,7 +12,7 @@ from .rules import FileRules, Rules
 from .serving import Serving
 
 __all__ = [
-    "SLOW_ANSWERS", "Engine", "FileRules", "Rules", "Serving", "answering", "answers", "build_engine", "check_flows",
-    "compiled", "installation_key", "load_configuration", "open_state", "quantile_ms", "read_folder",
+    "SLOW_ANSWERS", "Engine", "FileRules", "Rules", "Serving", "act", "answering", "answers", "build_engine",
+    "check_flows", "compiled", "installation_key", "load_configuration", "open_state", "quantile_ms", "read_folder",
     "reading_folder", "restore_folder", "running", "specs", "tune_collector",
 ]  # fmt: skip

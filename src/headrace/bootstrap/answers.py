@@ -22,6 +22,8 @@ from headrace.state.backup import back_up
 from headrace.state.keys import Keys
 from headrace.state.rocksdb import RocksState
 
+from . import alerting
+from .acting import acting
 from .folder import installation_key, open_state
 
 SLOW_ANSWERS: Final = frozenset({"backup", "replay", "journal", "dead-letters", "ledger", "explain"})
@@ -69,6 +71,8 @@ def answers(state: RocksState, settings: Settings, engine: Engine | None) -> dic
         "replay": replay,
         "ledger": lambda wanted: ledger.answer(state, keys, wanted),
         "explain": lambda wanted: explain.answer(state, keys, wanted),
+        "alerts": lambda wanted: alerting.answer(settings, wanted),
+        **acting(state, keys, engine),
     }
 
 

@@ -37,6 +37,8 @@ def _options(settings: Settings, flows: int) -> Options:
         dedup_window_ms=settings.dedup_window_hours * 3_600_000,
         drain_timeout_s=settings.drain_timeout_s,
         sandbox=settings.sandbox,
+        auto_backfill=settings.auto_backfill == "on",
+        backfill_rate=settings.backfill_rate,
     )
 
 

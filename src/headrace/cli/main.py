@@ -16,7 +16,7 @@ import pybase64
 import typer
 
 from headrace import __version__, settings
-from headrace.cli import accounts, files, serve
+from headrace.cli import accounts, alerts, backfill, files, serve
 from headrace.cli.command import (
     LEFT,
     AsJson,
@@ -47,6 +47,7 @@ app.add_typer(letters, name="dead-letters", no_args_is_help=True)
 app.add_typer(journal, name="journal", no_args_is_help=True)
 ledger = typer.Typer(help="Every export that was settled: where it is, and why it was made.")
 app.add_typer(ledger, name="ledger", no_args_is_help=True)
+app.add_typer(alerts.app, name="alerts", no_args_is_help=True)
 
 
 def main() -> None:
@@ -137,6 +138,7 @@ def _start(given: Start, *, from_start: bool, from_end: bool) -> Start:
 
 app.command()(serve.serve)
 app.command("control-process", hidden=True)(serve.control_process)
+app.add_typer(backfill.app, name="backfill", no_args_is_help=True)
 app.add_typer(accounts.clients, name="clients", no_args_is_help=True)
 app.add_typer(accounts.users, name="users", no_args_is_help=True)
 app.add_typer(accounts.roles, name="roles", no_args_is_help=True)

@@ -1,0 +1,110 @@
+"""What can be asked of an engine that changes something: runs, pauses, replays, deletions."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from headrace.errors import RefusedError
+from headrace.runtimes.embedded.backfill import Backfills, Order, shown
+from headrace.runtimes.embedded.engine import Engine
+from headrace.runtimes.socket import Answer, ask
+from headrace.settings import Settings
+from headrace.state.base import State
+from headrace.state.keys import Keys
+from headrace.state.runs import Run, runs
+
+from .engines import build_engine
+from .flows import load_configuration
+from .folder import open_state
+
+NOBODY = "no process holds the data folder; start headrace serve, or name the configuration file with --config"
+
+
+def acting(state: State, keys: Keys, engine: Engine | None) -> dict[str, Answer]:
+    """Requests and what answers them; without an engine, those that change something are refused."""
+    if engine is None:
+        return {
+            "backfill-status": lambda wanted: _chosen([shown(run, "") for run in runs(state, keys)], wanted),
+            **dict.fromkeys(_CHANGING, _nobody),
+        }
+    return dict(_backfills(engine.backfills))
+
+
+_CHANGING = ("backfill-start", "backfill-pause", "backfill-resume", "backfill-cancel")
+
+
+def _nobody(_: Mapping[str, Any]) -> Any:
+    raise RefusedError(NOBODY)
+
+
+def _chosen(found: list[dict[str, Any]], wanted: Mapping[str, Any]) -> list[dict[str, Any]]:
+    run_id, flow_id = wanted.get("run"), wanted.get("flow")
+    chosen = [run for run in found if run_id in (None, "", run["run"]) and flow_id in (None, "", run["flow"])]
+    return sorted(chosen, key=lambda run: (run["started_ms"], int(run["run"][1:])), reverse=True)
+
+
+def _backfills(backfills: Backfills) -> dict[str, Answer]:
+    def told(run: Run) -> dict[str, Any]:
+        return shown(run, backfills.waits(run))
+
+    def start(wanted: Mapping[str, Any]) -> Any:
+        return told(backfills.start(given(Order, wanted)))
+
+    def status(wanted: Mapping[str, Any]) -> Any:
+        return _chosen([told(run) for run in backfills.runs()], wanted)
+
+    def acted(action: str) -> Answer:
+        return lambda wanted: told(backfills.act(str(wanted.get("run", "")), action))
+
+    return {
+        "backfill-start": start,
+        "backfill-status": status,
+        **{f"backfill-{action}": acted(action) for action in ("pause", "resume", "cancel")},
+    }
+
+
+def given(kind: Any, wanted: Mapping[str, Any]) -> Any:
+    """A request's arguments as a value; those that are None count as absent.
+
+    Raises:
+        RefusedError: One is missing, or of another type.
+    """
+    try:
+        return msgspec.convert({name: value for name, value in wanted.items() if value is not None}, kind)
+    except msgspec.ValidationError as error:
+        raise RefusedError(f"the request is wrong: {error}") from None
+
+
+def act(settings: Settings, config: Path | None, request: str, **arguments: Any) -> Any:
+    """Ask the process that holds the folder; when nobody does, do it here and work until all is settled.
+
+    Args:
+        settings: With the data folder.
+        config: Configuration file, for when nobody holds the folder; None refuses then.
+        request: What is asked for.
+        arguments: With which arguments.
+    """
+    answer = ask(settings.data_dir, request, **arguments)
+    if answer is not None:
+        return answer.value
+    if config is None:
+        raise RefusedError(NOBODY)
+    import asyncio
+
+    return asyncio.run(_alone(settings, config, request, arguments))
+
+
+async def _alone(settings: Settings, config: Path, request: str, arguments: Mapping[str, Any]) -> Any:
+    configuration = load_configuration(config)
+    with open_state(settings) as state:
+        engine = build_engine(state, configuration, settings, [])
+        answer = acting(state, Keys(settings.sandbox), engine)[request](arguments)
+        if inspect.isawaitable(answer):
+            answer = await answer
+        await engine.run(until_drained=True)
+    return msgspec.json.decode(msgspec.json.encode(answer))
