@@ -34,8 +34,10 @@ OPERATIONS: Final[tuple[Operations, ...]] = (
 )
 """Every part of the API, in the order of the docs."""
 
-_STORE_THREADS: Final = 10
-"""No more than the database has connections."""
+_READING_THREADS: Final = 2
+"""Reads are work for the processor: more of them at once only wait for each other (bench/results/api.md)."""
+_WRITING_THREADS: Final = 4
+"""Writers wait for each other; they must not hold up who reads. All together are fewer than the connections."""
 _ENGINE_THREADS: Final = 8
 
 
@@ -64,8 +66,9 @@ def create_app(
     parts = Parts(
         control=control,
         runtime=runtime,
-        store_threads=anyio.CapacityLimiter(_STORE_THREADS),
-        engine_threads=anyio.CapacityLimiter(_ENGINE_THREADS),
+        reading=anyio.CapacityLimiter(_READING_THREADS),
+        writing=anyio.CapacityLimiter(_WRITING_THREADS),
+        asking=anyio.CapacityLimiter(_ENGINE_THREADS),
     )
     for operations in OPERATIONS:
         for operation in operations.rows:

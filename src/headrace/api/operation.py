@@ -145,21 +145,29 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         control: The parts of the control plane.
         runtime: The engine.
-        store_threads: Operations that run at once on the store.
-        engine_threads: Operations that wait for the engine at once.
+        reading: Operations that read the store at once.
+        writing: Operations that change it at once, and sign-ins.
+        asking: Operations that wait for the engine at once.
     """
 
     control: Control
     runtime: Runtime
-    store_threads: anyio.CapacityLimiter
-    engine_threads: anyio.CapacityLimiter
+    reading: anyio.CapacityLimiter
+    writing: anyio.CapacityLimiter
+    asking: anyio.CapacityLimiter
+
+    def limiter(self, operation: Operation) -> anyio.CapacityLimiter:
+        """What an operation waits for."""
+        if operation.asks_engine:
+            return self.asking
+        return self.reading if operation.method == "GET" else self.writing
 
 
 def endpoint(parts: Parts, operation: Operation) -> Callable[[Request], Awaitable[Response]]:
     """What answers requests of an operation."""
     allowed = frozenset(each.name for each in operation.parameters if each.where == "query")
     waits = inspect.iscoroutinefunction(operation.run)
-    limiter = parts.engine_threads if operation.asks_engine else parts.store_threads
+    limiter = parts.limiter(operation)
 
     async def answer(request: Request) -> Response:
         request_id = request.scope.get("headrace.request_id", "")
@@ -167,7 +175,7 @@ def endpoint(parts: Parts, operation: Operation) -> Callable[[Request], Awaitabl
             raw = await request.body() if operation.body is not None else b""
             prepare = functools.partial(_call, parts, operation, request, raw, allowed)
             if waits:
-                call = await anyio.to_thread.run_sync(prepare, limiter=parts.store_threads)
+                call = await anyio.to_thread.run_sync(prepare, limiter=limiter)
                 made = await cast(Awaitable[Answer], operation.run(call))
                 return _response(made)
             return await anyio.to_thread.run_sync(lambda: _done(operation, prepare()), limiter=limiter)

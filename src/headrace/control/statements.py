@@ -6,7 +6,10 @@ import functools
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
+import msgspec
 import sqlalchemy as sa
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
 
 from .paging import Order
 from .schema import RECORDS, REFERENCES
@@ -19,6 +22,26 @@ _COLUMNS: Final = {
     "createdAt": RECORDS.c.created_ms,
     "updatedAt": RECORDS.c.updated_ms,
 }
+
+
+class _Among(FunctionElement[bool]):
+    """True for a column whose value is among the texts of a JSON array: one parameter, however many texts."""
+
+    name = "among"
+    inherit_cache = True
+    type = sa.Boolean()
+
+
+@compiles(_Among, "sqlite")
+def _among_sqlite(element: _Among, compiler: Any, **more: Any) -> str:
+    column, texts = (compiler.process(each, **more) for each in element.clauses)
+    return f"{column} IN (SELECT value FROM json_each({texts}))"  # noqa: S608  # both are SQLAlchemy's
+
+
+@compiles(_Among, "postgresql")
+def _among_postgresql(element: _Among, compiler: Any, **more: Any) -> str:
+    column, texts = (compiler.process(each, **more) for each in element.clauses)
+    return f"{column} = ANY (ARRAY(SELECT jsonb_array_elements_text(CAST({texts} AS jsonb))))"
 
 
 class Shape(NamedTuple):
@@ -47,7 +70,7 @@ def values(query: Query) -> dict[str, Any]:
     for name in ("ids", "names", "refers"):
         chosen = getattr(query, name)
         if chosen is not None:
-            made[f"{name}_"] = sorted(chosen)
+            made[f"{name}_"] = msgspec.json.encode(sorted(chosen)).decode()
     if query.after is not None:
         made |= {f"after_{index}": value for index, value in enumerate(query.after)}
     if query.limit is not None:
@@ -79,15 +102,17 @@ def count(shape: Shape) -> sa.Select[Any]:
 
 
 def _conditions(shape: Shape) -> list[sa.ColumnElement[bool]]:
-    conditions = [RECORDS.c[name] == sa.bindparam(f"{name}_") for name in ("kind", "org", "sandbox")]
+    conditions: list[sa.ColumnElement[bool]] = [
+        RECORDS.c[name] == sa.bindparam(f"{name}_") for name in ("kind", "org", "sandbox")
+    ]
     if shape.ids:
-        conditions.append(RECORDS.c.id.in_(sa.bindparam("ids_", expanding=True)))
+        conditions.append(_Among(RECORDS.c.id, sa.bindparam("ids_", type_=sa.Text)))
     if shape.names:
-        conditions.append(RECORDS.c.name.in_(sa.bindparam("names_", expanding=True)))
+        conditions.append(_Among(RECORDS.c.name, sa.bindparam("names_", type_=sa.Text)))
     if shape.refers:
         referring = sa.select(REFERENCES.c.id).where(
             *(REFERENCES.c[name] == sa.bindparam(f"{name}_") for name in ("kind", "org", "sandbox")),
-            REFERENCES.c.refers.in_(sa.bindparam("refers_", expanding=True)),
+            _Among(REFERENCES.c.refers, sa.bindparam("refers_", type_=sa.Text)),
         )
         conditions.append(RECORDS.c.id.in_(referring))
     return conditions

@@ -52,11 +52,13 @@ class _Decoded:
         self._records: OrderedDict[tuple[str, ...], Resource] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, key: tuple[str, ...]) -> Resource | None:
+    def get(self, keys: Sequence[tuple[str, ...]]) -> list[Resource | None]:
+        """The records of these keys, None for those that are not here."""
         with self._lock:
-            found = self._records.get(key)
-            if found is not None:
-                self._records.move_to_end(key)
+            found = [self._records.get(key) for key in keys]
+            for key, record in zip(keys, found, strict=True):
+                if record is not None:
+                    self._records.move_to_end(key)
             return found
 
     def put(self, key: tuple[str, ...], record: Resource) -> None:
@@ -88,7 +90,8 @@ class _Reading:
     def find(self, query: Query) -> list[Resource]:
         rows = self._connection.execute(statements.heads(Shape.of(query)), statements.values(query)).all()
         head = (query.kind.value, *query.scope)
-        found = {row.id: self._decoded.get((*head, row.id, row.etag)) for row in rows}
+        known = self._decoded.get([(*head, record_id, etag) for record_id, etag, _ in rows])
+        found = {row[0]: record for row, record in zip(rows, known, strict=True)}
         missing = [each for each, record in found.items() if record is None]
         for start in range(0, len(missing), _CHUNK):
             some = Query(kind=query.kind, scope=query.scope, ids=frozenset(missing[start : start + _CHUNK]))
@@ -96,7 +99,7 @@ class _Reading:
                 record = msgspec.structs.replace(_resource(row), notes={})
                 self._decoded.put((*head, record.id, record.etag), record)
                 found[record.id] = record
-        return [_noted(found[row.id], row.notes) for row in rows]
+        return [_noted(found[record_id], notes) for record_id, _, notes in rows]
 
     def count(self, query: Query) -> int:
         # Its limit and start do not count.
