@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,15 +12,28 @@ import pytest
 from headrace.control.tables import TablesStore
 
 from .asgi import Client
-from .sample import Sample, empty, filled
+from .sample import Sample, again, empty, filled
 from .served import Visitor, application
 
 
+@pytest.fixture(scope="session")
+def original(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Sample]:
+    """Folder and facts of an installation at work, which is copied for each test."""
+    folder = tmp_path_factory.mktemp("original")
+    store = TablesStore(f"sqlite:///{folder}/control.db")
+    made = filled(store)
+    store.close()
+    return folder, made
+
+
 @pytest.fixture
-def installation(tmp_path: Path) -> Iterator[Sample]:
+def installation(original: tuple[Path, Sample], tmp_path: Path) -> Iterator[Sample]:
     """One at work, on SQLite."""
+    folder, made = original
+    for file in folder.iterdir():
+        shutil.copy(file, tmp_path)
     store = TablesStore(f"sqlite:///{tmp_path}/control.db")
-    yield filled(store)
+    yield again(made, store)
     store.close()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 from typing import Any, Final
 
 import msgspec
@@ -46,6 +47,15 @@ def empty(store: Store | None = None) -> Sample:
     """An installation after its first start."""
     control, first = plane.started(store, clock=Manual(NOW_MS))
     return Sample(control, first, SmallEngine({"status": {"totals": {"flows": {}}, "flows": []}}), [], [], [])
+
+
+def again(made: Sample, store: Store) -> Sample:
+    """The same installation on a copy of its database, with an engine of its own."""
+    numbers = itertools.count(100_000)
+    control = plane.plane(store, clock=Manual(NOW_MS), new_id=lambda: f"00000000-0000-4000-8000-{next(numbers):012}")
+    engine = SmallEngine(answers(made.flows))
+    engine.settles = list(made.engine.settles)
+    return msgspec.structs.replace(made, control=control, engine=engine)
 
 
 def filled(store: Store | None = None) -> Sample:

@@ -12,7 +12,7 @@ from headrace.console.calls import call
 from headrace.console.overview import Row
 from headrace.console.visit import Console, Visit, page
 from headrace.control import backfills, dead_letters, flows, runs, segments
-from headrace.control.access import Permission
+from headrace.control.access import CONNECT, Permission, require
 from headrace.control.paging import read
 from headrace.errors import UseCaseError
 
@@ -122,6 +122,7 @@ def _configuration(visit: Visit, row: Row) -> dict[str, Any]:
 
 def edit(visit: Visit) -> Response:
     """Change name and description."""
+    require(visit.caller, CONNECT)
     flow_id = visit.path("flow_id")
     operations = [
         {"op": "replace", "path": "/name", "value": visit.field("name")},
