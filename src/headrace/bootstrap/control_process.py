@@ -9,6 +9,7 @@ import contextlib
 import importlib.util
 import logging
 import os
+import signal
 import socket
 import threading
 import time
@@ -75,6 +76,8 @@ def serve(
     announcer.start()
     recording.start()
     _tell_faults()
+    # The server stops at a signal, and raises it again once it has stopped: it must not end the process then.
+    signal.signal(signal.SIGTERM, lambda *_: None)
     try:
         app = application(control, runtime)
         uvicorn.Server(_options(loaded, app)).run(sockets=[listening])
