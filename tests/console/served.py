@@ -72,10 +72,10 @@ class Visitor:
             self.csrf = token_in(self.client.get("/ui/settings").text)
         return answer
 
-    def get(self, path: str, **query: str) -> httpx.Response:
+    def get(self, path: str, /, **query: str) -> httpx.Response:
         """Open a page."""
         return self.client.get(path, params=query or None)
 
-    def post(self, path: str, **fields: str | list[str]) -> httpx.Response:
+    def post(self, path: str, /, **fields: str | list[str]) -> httpx.Response:
         """Send a form, as a page of the console would."""
         return self.client.post(path, data={"csrf": self.csrf, **fields})

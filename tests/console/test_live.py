@@ -1,0 +1,74 @@
+"""The live view's stream: what settles, filtered and masked, at the pace of a reader."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+
+from headrace.console.pages.live import MOST_A_SECOND, _lines
+from headrace.console.texts import Texts
+from headrace.errors import StateError
+
+from .sample import settled
+
+
+async def _given(found: list[dict[str, Any]], error: Exception | None = None) -> AsyncIterator[dict[str, Any]]:
+    yield {"following": True}
+    for each in found:
+        yield each
+    if error is not None:
+        raise error
+
+
+def events(
+    found: list[dict[str, Any]], *, audience: str = "", error: Exception | None = None
+) -> list[tuple[str, dict[str, Any]]]:
+    """Name and content of the events that come of what settles."""
+
+    async def read() -> bytes:
+        lines = _lines(_given(found, error), Texts("en"), {"f": "Leads"}, audience)
+        return b"".join([line async for line in lines])
+
+    blocks = asyncio.run(read()).split(b"\n\n")
+    parsed = []
+    for block in blocks:
+        if block.startswith(b"event: "):
+            name, _, data = block.partition(b"\n")
+            parsed.append((name[7:].decode(), msgspec.json.decode(data[6:])))
+    return parsed
+
+
+def test_messages_are_told_masked() -> None:
+    """An export comes with its flow's name, its cause in words, and no value of the profile."""
+    told = events([settled("f", 0)])
+    assert told[0] == ("following", {})
+    name, one = told[1]
+    assert (name, one["flow"], one["cause"]) == ("export", "Leads", "joined crm/crm-high-propensity")
+    assert "person0@example.com" not in str(one)
+    assert "crm-loyal" in one["message"]
+
+
+def test_an_audience_filters() -> None:
+    """Only messages that name it are told."""
+    assert [name for name, _ in events([settled("f", 0)], audience="crm-loyal")] == ["following", "export", "problem"]
+    assert [name for name, _ in events([settled("f", 0)], audience="other")] == ["following", "problem"]
+
+
+def test_a_flood_is_counted() -> None:
+    """More than one can read within a second is left out and counted, never queued."""
+    told = events([settled("f", number) for number in range(500)])
+    assert sum(name == "export" for name, _ in told) == MOST_A_SECOND
+
+
+def test_what_the_engine_left_out_is_said() -> None:
+    """Its own count of what a slow reader missed goes through."""
+    assert ("missed", {"count": 7}) in events([{"missed": 7}])
+
+
+def test_an_engine_that_goes_away_is_said() -> None:
+    """The stream ends with the reason instead of hanging."""
+    told = events([], error=StateError("nobody listens"))
+    assert told[-1] == ("problem", {"words": "nobody listens"})

@@ -1,0 +1,59 @@
+"""Texts are whole in every language, and every text that a page asks for exists."""
+
+from __future__ import annotations
+
+import re
+import string
+from pathlib import Path
+
+import pytest
+
+from headrace.console import texts
+from headrace.console.texts import Texts, catalog, chosen, languages
+
+ROOT = Path(texts.__file__).parent.parent
+ASKED = re.compile(r"""\bt\(\s*["']([a-zA-Z_.0-9]+)["']""")
+
+
+def test_two_languages_are_shipped() -> None:
+    """English and Spanish, each by its own name."""
+    assert languages() == {"en": "English", "es": "Español"}
+
+
+@pytest.mark.parametrize("language", ["en", "es"])
+def test_a_language_is_whole(language: str) -> None:
+    """It has every key of English, no other one, none empty, and the same words to be filled in."""
+    english, own = catalog("en"), catalog(language)
+    assert own.keys() == english.keys()
+    for key, text in own.items():
+        assert text.strip(), key
+        assert _words(text) == _words(english[key]), key
+
+
+def _words(text: str) -> set[str]:
+    return {name for _, name, _, _ in string.Formatter().parse(text) if name}
+
+
+def test_every_text_that_is_asked_for_exists() -> None:
+    """Each key in a template or a page is in the catalog; keys put together from parts have their beginning there."""
+    known = set(catalog("en"))
+    for path in (*ROOT.rglob("*.html"), *ROOT.rglob("*.py")):
+        for key in ASKED.findall(path.read_text(encoding="utf-8")):
+            found = key in known or f"{key}.other" in known
+            begins = key.endswith((".", "_")) and any(each.startswith(key) for each in known)
+            assert found or begins, f"{path.name}: {key}"
+
+
+def test_choosing_a_language() -> None:
+    """The visitor's choice counts before the browser's; what is unknown is passed over."""
+    assert chosen("es", "en") == "es"
+    assert chosen("xx", "fr, es-MX;q=0.8") == "es"
+    assert chosen(None, None) == "en"
+
+
+def test_counts_take_their_form() -> None:
+    """One and many."""
+    t = Texts("en")
+    assert t("time.hour", count=1) == "1 hour"
+    assert t("time.hour", count=3) == "3 hours"
+    assert t.known("reason.unheard-of", "as it is") == "as it is"
