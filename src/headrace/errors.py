@@ -15,6 +15,7 @@
         StorageError            the disk refused
       DeliveryError             about records on their way to a destination
         RecordTooLargeError     one record that no request can hold
+      AlertError                a channel that did not take a notice of an alert
       BugError                  a broken promise of our own
 
 What a destination answers about one record is an ``Outcome`` (destinations/base.py), never an exception.
@@ -250,6 +251,22 @@ class RecordTooLargeError(DeliveryError):
             size_bytes=size_bytes,
             limit_bytes=limit_bytes,
         )
+
+
+class AlertError(HeadraceError):
+    """A channel did not take a notice of an alert; it is tried again.
+
+    Attributes:
+        channel: Its name.
+        problem: What went wrong, without secrets.
+    """
+
+    code = "alert"
+    channel: str
+    problem: str
+
+    def __init__(self, *, channel: str, problem: str) -> None:
+        super().__init__(f"{channel}: {problem}", channel=channel, problem=problem)
 
 
 class BugError(HeadraceError):

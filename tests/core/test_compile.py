@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from headrace.core.compile import FLOW_SPEC_ID, Compilation, compile_flow
-from headrace.core.flow import CompiledFlow, Consent, MappedSegment, PartitionKey, Segment
+from headrace.core.flow import CompiledFlow, Consent, FlowAlerts, MappedSegment, PartitionKey, Segment
+from headrace.core.flow_settings import FLOW_ALERTS
 
 
 def flow(
@@ -128,6 +129,7 @@ def test_every_setting_is_read() -> None:
                 "ordering": "none",
                 "consent": {"path": "consents.x", "allowed": ["y", True, 1]},
                 "onDelete": "exit",
+                "alerts": {"lagSeconds": 60, "mute": ["lag"], "mailTo": ["a@example.com"]},
             },
             state="disabled",
         )
@@ -138,6 +140,7 @@ def test_every_setting_is_read() -> None:
     assert (found.pause_mode, found.ordering, found.on_delete) == ("skip", "none", "exit")
     assert found.partition_key == PartitionKey("attribute", steps=("a", "b"))
     assert found.consent == Consent(("consents", "x"), ("y", True, 1))
+    assert found.alerts == FlowAlerts(lag_s=60, mute=("lag",), mail_to=("a@example.com",))
 
 
 def test_a_setting_with_its_default_changes_nothing() -> None:
@@ -333,6 +336,18 @@ SET = AT + "headrace."
             flow(headrace={"partitionKey": "attribute:a[0]"}),
             SET + "partitionKey: 'attribute:a[0]' is not a path: at position 2, "
             "[ opens a quoted name, so ' must follow; a path does not step into arrays",
+        ),
+        (
+            flow(headrace={"alerts": {"lagSeconds": 0}}),
+            SET + "alerts.lagSeconds: must be a whole number, not 0 (allowed: 1 to 31536000)",
+        ),
+        (
+            flow(headrace={"alerts": {"mute": ["noise"]}}),
+            SET + f"alerts.mute: 'noise' is no alert of a flow (allowed: {', '.join(FLOW_ALERTS)})",
+        ),
+        (
+            flow(headrace={"alerts": {"mailTo": ["a b"]}}),
+            SET + "alerts.mailTo: 'a b' is not an address (allowed: as ops@example.com)",
         ),
         (flow(headrace={"consent": "y"}), SET + "consent: must be an object, not text"),
         (flow(headrace={"consent": {"allowed": ["y"]}}), SET + "consent.path: is missing"),

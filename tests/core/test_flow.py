@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from headrace.core import flow as flows
 from headrace.core import paths
-from headrace.core.flow import CompiledFlow, Consent, MappedSegment, PartitionKey, Snapshot
+from headrace.core.flow import CompiledFlow, Consent, FlowAlerts, MappedSegment, PartitionKey, Snapshot
 
 SEGMENT = MappedSegment(
     name="n", created_at_ms=1, updated_at_ms=2, mapping_created_ms=3000, mapping_updated_ms=4000, start_ms=5, end_ms=6
@@ -67,6 +67,7 @@ NO_CHANGES: list[dict[str, Any]] = [
     {"ordering": "none"},
     {"overflow": "stop-sources"},
     {"disk_budget_bytes": 1 << 20},
+    {"alerts": FlowAlerts(lag_s=5, mute=("lag",), mail_to=("a@example.com",))},
     {"segments": {"ups": {"t": MappedSegment(), "s": SEGMENT}}},
     {"paths": ("a.b", "c", "a.b.d")},
     {"paths": ("xdm:a.xdm:b", "['c']")},
@@ -114,6 +115,7 @@ def test_f2_the_version_is_of_the_content_and_not_of_its_order() -> None:
     others = [
         flows.snapshot([one]),
         flows.snapshot([one, built(id="g", name="x")]),
+        flows.snapshot([one, built(id="g", alerts=FlowAlerts(lag_s=5))]),
         flows.snapshot([one, two], merge_by="timestamp"),
         flows.snapshot([one, two], max_identities=51),
         flows.snapshot([one, two], unstitchable=["ip"]),

@@ -103,6 +103,22 @@ class Consent(msgspec.Struct, frozen=True):
     allowed: tuple[str | bool | int | float, ...]
 
 
+class FlowAlerts(msgspec.Struct, frozen=True, kw_only=True):
+    """From when on something about a flow is worth an alert, and to whom; what is None is as the settings say.
+
+    Attributes:
+        lag_s: Age of the oldest export that waits.
+        skip_percent: Share of changes that are skipped.
+        mute: Kinds of alerts (``reasons.ALERTS``) that are not raised.
+        mail_to: Addresses.
+    """
+
+    lag_s: int | None = None
+    skip_percent: int | None = None
+    mute: tuple[str, ...] = ()
+    mail_to: tuple[str, ...] | None = None
+
+
 Plan = tuple[tuple[bytes, tuple[str, ...]], ...]
 
 
@@ -134,6 +150,7 @@ class CompiledFlow(msgspec.Struct, frozen=True, kw_only=True):
         overflow: What happens when the backlog reaches its budget: catch-up (export only the current state, once
             there is room again) or stop-sources (read no more updates).
         disk_budget_bytes: What the exports that wait may take on disk.
+        alerts: From when on something about it is worth an alert.
         digest: 16 hexadecimal digits over what affects the output (F1).
         tree: Projection tree of ``paths``.
         plain: Its messages hold all memberships as they are, so that flows can share the rendered part.
@@ -165,6 +182,7 @@ class CompiledFlow(msgspec.Struct, frozen=True, kw_only=True):
     on_delete: str = "nothing"
     overflow: str = "catch-up"
     disk_budget_bytes: int = DISK_BUDGET_BYTES
+    alerts: FlowAlerts = FlowAlerts()
     digest: str = ""
     tree: dict[str, Any] = {}
     plain: bool = False
@@ -225,6 +243,9 @@ class _Canonical(msgspec.Struct, frozen=True, kw_only=True):
     flows: list[dict[str, Any]]
     lifetimes: _lifetimes.Lifetimes = _lifetimes.FOREVER
 
+
+_NO_ALERTS: Final = FlowAlerts()
+"""Left out of the canonical text, so that flows that say nothing of alerts keep the version they had."""
 
 _DERIVED: Final = frozenset({"tree", "plain", "dated", "plan"})
 
@@ -380,7 +401,11 @@ def canonical(snapshot: Snapshot) -> bytes:
             max_identities=snapshot.max_identities,
             unstitchable=sorted(snapshot.unstitchable),
             flows=[
-                {name: getattr(flow, name) for name in flow.__struct_fields__ if name not in _DERIVED}
+                {
+                    name: getattr(flow, name)
+                    for name in flow.__struct_fields__
+                    if name not in _DERIVED and (name != "alerts" or flow.alerts != _NO_ALERTS)
+                }
                 for flow in snapshot.flows
             ],
             lifetimes=snapshot.lifetimes,

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
 from . import flow as _flow
 from . import paths as _paths
+from .reasons import ALERTS
 from .report import Report, shown
 
 KEYS: Final = (
     *("statusModel", "membershipScope", "triggers", "sameValue", "metadata", "partitionKey", "deliver"),
-    *("pauseMode", "ordering", "consent", "onDelete", "overflow", "diskBudgetBytes"),
+    *("pauseMode", "ordering", "consent", "onDelete", "overflow", "diskBudgetBytes", "alerts"),
 )
+FLOW_ALERTS: Final = tuple(kind for kind in ALERTS if kind not in ("refused-updates", "sources-held"))
 LEAST_BUDGET_BYTES: Final = 1 << 20
 MOST_BUDGET_BYTES: Final = 1 << 50
 _PARTITION_KEYS: Final = "profileId, identity:NAMESPACE, attribute:PATH"
@@ -39,6 +42,7 @@ def read(report: Report, value: Any, place: str) -> dict[str, Any]:
         "on_delete": report.choice(given, "onDelete", place, ("nothing", "exit")),
         "overflow": report.choice(given, "overflow", place, ("catch-up", "stop-sources")),
         "disk_budget_bytes": _disk_budget(report, given, place),
+        "alerts": _alerts(report, given.get("alerts"), f"{place}.alerts"),
     }
 
 
@@ -51,6 +55,23 @@ def _disk_budget(report: Report, given: Mapping[str, Any], place: str) -> int:
         )  # fmt: skip
         return _flow.DISK_BUDGET_BYTES
     return value
+
+
+def _alerts(report: Report, value: Any, place: str) -> _flow.FlowAlerts:
+    given = report.members(value, place, ("lagSeconds", "skipPercent", "mute", "mailTo"))
+    mute, mail_to = report.elements(given, "mute", place), report.elements(given, "mailTo", place)
+    for kind in mute:
+        if kind not in FLOW_ALERTS:
+            report.mistake(f"{place}.mute", f"{shown(kind)} is no alert of a flow", ", ".join(FLOW_ALERTS))
+    for address in mail_to:
+        if not isinstance(address, str) or not re.fullmatch(r"[^@\s,<>]+@[^@\s,<>]+", address):
+            report.mistake(f"{place}.mailTo", f"{shown(address)} is not an address", "as ops@example.com")
+    return _flow.FlowAlerts(
+        lag_s=report.whole(given, "lagSeconds", place, least=1, most=31_536_000),
+        skip_percent=report.whole(given, "skipPercent", place, least=0, most=100),
+        mute=tuple(map(str, mute)),
+        mail_to=tuple(map(str, mail_to)) if given.get("mailTo") is not None else None,
+    )
 
 
 def _partition_key(report: Report, given: Mapping[str, Any], place: str) -> _flow.PartitionKey:

@@ -1,4 +1,4 @@
-"""The closed lists of reasons: why an update was refused, why an input made no export, why one was discarded."""
+"""The closed lists of reasons: why an update was refused, an input made no export, one was discarded; alerts."""
 
 from __future__ import annotations
 
@@ -49,3 +49,17 @@ DISCARDS: Final[dict[str, str]] = {
     "operator": "An operator discarded it.",
 }
 """Why a pending export left the outbox without being sent, with its meaning."""
+
+ALERTS: Final[dict[str, str]] = {
+    "flow-paused": "The flow is disabled.",
+    "destination-halted": "The destination accepts nothing of the flow.",
+    "breaker-open": "The destination does not answer.",
+    "lag": "The flow's oldest pending export is older than the limit.",
+    "dead-letters": "Exports of the flow became dead letters.",
+    "run-failed": "A backfill or a re-send of the flow failed.",
+    "skip-rate": "More changes than the limit were skipped: consent, a pause that skips, or catch-up.",
+    "catch-up": "The flow's backlog is over its budget; only current states follow.",
+    "refused-updates": "Updates were refused.",
+    "sources-held": "No source is read: the backlog of a flow that stops the sources is over its budget.",
+}
+"""What is told of while it lasts, with its meaning; the last two are of the whole engine."""

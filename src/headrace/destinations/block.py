@@ -14,16 +14,20 @@ class Block:
         touched: Settled further since the last store.
         stored_bytes: Size on disk.
         loaded_bytes: Size in memory, about.
+        made_ms: When its first export was made.
     """
 
-    __slots__ = ("bits", "bucket", "loaded_bytes", "marked", "ordinals", "stored_bytes", "touched")
+    __slots__ = ("bits", "bucket", "loaded_bytes", "made_ms", "marked", "ordinals", "stored_bytes", "touched")
 
-    def __init__(self, bucket: int, ordinals: list[int], bits: int = 0, *, stored_bytes: int = 0) -> None:
+    def __init__(
+        self, bucket: int, ordinals: list[int], bits: int = 0, *, stored_bytes: int = 0, made_ms: int = 0
+    ) -> None:
         self.bucket, self.ordinals, self.bits = bucket, ordinals, bits
         self.marked = bool(bits)
         self.touched = False
         self.stored_bytes = stored_bytes
         self.loaded_bytes = 0
+        self.made_ms = made_ms
 
     @property
     def left(self) -> int:

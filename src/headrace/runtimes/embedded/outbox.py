@@ -104,7 +104,8 @@ class Outbox:
             encoded = _encode(run)
             batch.put(self._outbox[bucket] + first.to_bytes(8, "big"), encoded)
             self.stored_bytes += len(encoded)
-            staged.append((bucket, Block(bucket, [e.ordinal for e in run], stored_bytes=len(encoded)), run))
+            block = Block(bucket, [e.ordinal for e in run], stored_bytes=len(encoded), made_ms=run[0].made_ms)
+            staged.append((bucket, block, run))
         self.export_bytes = (self.stored_bytes - before) // max(len(exports), 1) + 1
         self._put_heads(batch)
         return staged
@@ -182,7 +183,9 @@ class Outbox:
             bucket.cursor = exports[-1].ordinal + 1
             mark = self._state.get_many([self._marks[bucket.number] + key[-8:]])[0]
             bits = int.from_bytes(mark, "little") if mark else 0
-            block = Block(bucket.number, [e.ordinal for e in exports], bits, stored_bytes=len(value))
+            block = Block(
+                bucket.number, [e.ordinal for e in exports], bits, stored_bytes=len(value), made_ms=exports[0].made_ms
+            )
             if not block.left:
                 continue
             waiting = [pending(e, block, i) for i, e in enumerate(exports) if not bits >> i & 1]
@@ -263,6 +266,17 @@ class Outbox:
             bucket.gone = 0
         if blocks:
             bucket.head = blocks[0].ordinals[0]
+
+    def oldest_ms(self) -> int | None:
+        """When the oldest block with an export that waits was made, epoch milliseconds; None when none waits."""
+        oldest: int | None = None
+        for bucket in self._buckets:
+            for block in bucket.blocks:
+                if block.left:
+                    if oldest is None or block.made_ms < oldest:
+                        oldest = block.made_ms
+                    break
+        return oldest
 
     @property
     def behind(self) -> int:
