@@ -34,7 +34,7 @@ def list_flows(call: Call) -> Answer:
     return listed("/flows", flows.list_flows(call.control, call.caller, call.listing()))
 
 
-@operations("POST", "/flows", body=ref("NewFlow"), refusals=(409, 422), needs=CONNECT, **CREATED)
+@operations("POST", "/flows", body=ref("NewFlow"), refusals=(409, 422), needs=CONNECT, asks_engine=True, **CREATED)
 def create_flow(call: Call) -> Answer:
     """Make a flow, enabled.
 
@@ -56,7 +56,7 @@ def get_flow(call: Call) -> Answer:
     return one(flows.get_flow(call.control, call.caller, call.path["id"]))
 
 
-@operations("PATCH", "/flows/{id}", needs=_VIEW, **PATCHED)
+@operations("PATCH", "/flows/{id}", needs=_VIEW, asks_engine=True, **PATCHED)
 def patch_flow(call: Call) -> Answer:
     """Change a flow; what it maps needs the permissions of activation, the rest those of connecting.
 

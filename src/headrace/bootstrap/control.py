@@ -138,8 +138,16 @@ def build_control(
         clock=clock,
         reach=reach or Reach(hosts=listed(settings.connection_hosts), machine=settings.connection_machine == "yes"),
         read_only=read_only,
+        sandbox=settings.sandbox,
+        collection_url=_collection_url(settings),
     )
     return made if changed is None else msgspec.structs.replace(made, changed=changed)
+
+
+def _collection_url(settings: Settings) -> str:
+    """Where updates are sent to, as the settings have it: addresses of inlets begin with it."""
+    secure = "https" if settings.collection_certificate else "http"
+    return f"{secure}://{settings.collection_host}:{settings.collection_port}"
 
 
 def listed(text: str) -> tuple[str, ...]:

@@ -72,6 +72,7 @@ def serve(
     if configuration is not None:
         control = file_control(control, loaded, configuration)
     scope = Scope(organisation_of(store, loaded), loaded.sandbox)
+    control = msgspec.structs.replace(control, organisation=scope.org)
     recording = Recording(runtime, Recorder(control, scope, loaded.runs_days))
     announcer.start()
     recording.start()

@@ -58,7 +58,7 @@ def begin_mapped(control: Control, runtime: Runtime, caller: Caller, made: Writt
         What was begun, and warnings when it could not be.
     """
     segments = tuple(segment for _, segment in made.mapped)
-    if not segments or caller.scope.sandbox != control.sandbox:
+    if not segments or not engine.works_for(control, caller):
         return [], []
     try:
         # It has to know the flow as it is now before it can walk for it.

@@ -15,13 +15,18 @@ from .service import Control, found, reading
 from .store import AuditEntry
 
 
+def works_for(control: Control, caller: Caller) -> bool:
+    """True in the sandbox whose profiles the engine keeps."""
+    return caller.scope.sandbox == control.sandbox and control.organisation in ("", caller.scope.org)
+
+
 def in_engines_sandbox(control: Control, caller: Caller) -> None:
     """Refuse a caller in a sandbox whose profiles no engine keeps.
 
     Raises:
         UseCaseError: 3016-503.
     """
-    if caller.scope.sandbox != control.sandbox:
+    if not works_for(control, caller):
         raise problem(
             Code.ENGINE_ABSENT,
             f"no engine runs for the sandbox {caller.scope.sandbox!r}; the one here works in {control.sandbox!r}",

@@ -53,6 +53,7 @@ class Control(msgspec.Struct, frozen=True, kw_only=True):
         reach: Addresses that connections may name.
         strict_if_match: Refuse an If-Match without double quotes.
         read_only: The configuration file rules; every change is refused.
+        organisation: The organisation whose profiles the engine keeps; empty where there is only one.
         sandbox: The sandbox that the engine works in; profiles and backfills are there alone.
         collection_url: Where the collection listens, for the addresses of inlets.
         changed: Told after a change of flows, connections or audiences is stored; must not wait.
@@ -70,6 +71,7 @@ class Control(msgspec.Struct, frozen=True, kw_only=True):
     reach: Reach = Reach()
     strict_if_match: bool = True
     read_only: bool = False
+    organisation: str = ""
     sandbox: str = "prod"
     collection_url: str = "http://127.0.0.1:8088"
     changed: Callable[[Scope], None] = _nobody
