@@ -248,6 +248,14 @@ class Settings:
             words="the address that is listened on",
         ),
     ] = ""
+    collection_url: Annotated[
+        str,
+        _About(
+            "URL by which senders reach the collection, where a proxy stands before it.",
+            pattern=r"https?://[^\s/]+(/[^\s]*)?",
+            words="the address that is listened on",
+        ),
+    ] = ""
     trusted_proxies: Annotated[
         str,
         _About(

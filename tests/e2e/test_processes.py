@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import sqlite3
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
+from headrace.bootstrap.runtime import SocketRuntime
+from headrace.errors import StateError
 from headrace.testing import Child, read_records
 from tests.cli.commands import background, headrace
 from tests.e2e.server import FLOWS, Server, Tutorial, gone, member, serving, until
@@ -156,3 +161,82 @@ def test_a_port_that_is_taken_is_told_at_once(tmp_path: Path) -> None:
         assert said.code == 2
         assert "cannot listen" in said.err
         assert "HEADRACE_API_PORT" in said.err
+
+
+def test_what_settles_can_be_followed_from_another_process(tmp_path: Path, kinesis: Child) -> None:
+    """Each export of the flow, with its message and its place; with nobody there, it is told."""
+    with serving(tmp_path / "data") as server:
+        tutorial = Tutorial(server, kinesis.url, "one")
+        tutorial.map()
+        until(lambda: tutorial.flow in server.flows(), server.running.said)
+
+        async def seen() -> list[dict[str, Any]]:
+            stream = SocketRuntime(server.data).follow(flow=tutorial.flow)
+            assert await anext(stream) == {"following": True}
+            await asyncio.to_thread(server.post, *(member(n) for n in range(5)))
+            return [await asyncio.wait_for(anext(stream), 60) for _ in range(5)]
+
+        found = asyncio.run(seen())
+        assert [msgspec.json.decode(each["message"])["web"]["n"] for each in found] == list(range(5))
+        assert {each["outcome"] for each in found} == {"delivered"}
+        assert all(each["sequence"] and each["shard"] for each in found)
+        runtime = SocketRuntime(server.data)
+        assert runtime.ask("addresses") == {"collection": server.collection + "/{inlet}", "api": server.api}
+        assert runtime.ask("dead-letter", id="none") is None
+    with pytest.raises(StateError, match="no engine runs"):
+        SocketRuntime(tmp_path / "data").ask("status")
+
+
+def test_the_engine_waits_for_its_database(tmp_path: Path, kinesis: Child) -> None:
+    """Where the database cannot be opened both processes wait and say so; once it can, everything is there."""
+    env = {"HEADRACE_CONTROL_DATABASE": f"sqlite:///{tmp_path}/later/control.db", "HEADRACE_LOG_FORMAT": "json"}
+    with background("serve", "--port", "0", data=tmp_path / "data", env=env) as running:
+        running.until(lambda: "the control process waits for its database" in running.said())
+        running.until(lambda: "the engine waits for the flows of the database" in running.said())
+        (tmp_path / "later").mkdir()
+        server = Server(running, tmp_path / "data")
+        assert server.made("GET", f"{FLOWS}/flows")["items"] == []
+
+
+def test_a_stored_flow_that_no_longer_compiles_stops_no_other(tmp_path: Path, kinesis: Child) -> None:
+    """Something wrong in the database: the former flows stay in force, all of them, and what is wrong is logged."""
+    with serving(tmp_path / "data") as server:
+        tutorial = Tutorial(server, kinesis.url, "one")
+        tutorial.map()
+        until(lambda: tutorial.flow in server.flows(), server.running.said)
+        statement = "UPDATE records SET body = replace(body, 'JSON_PATH', 'XML'), etag = 'x' WHERE kind = 'flows'"
+        _sql(tmp_path, statement)
+        until(lambda: "refused, the former ones stay in force" in server.running.said(), server.running.said)
+        assert "XML" in server.running.said()
+        server.post(member(1))
+        until(lambda: numbers(tmp_path) == [1], server.running.said)
+        assert server.flows() == {tutorial.flow: "running"}
+
+
+def test_the_public_client_sends_updates(tmp_path: Path, kinesis: Child, monkeypatch: pytest.MonkeyPatch) -> None:
+    """aepp, unmodified, takes its token from the API and posts to the collection: one message, and several."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import aepp  # type: ignore[import-untyped]
+        from aepp import ingestion
+    with serving(tmp_path / "data") as server:
+        tutorial = Tutorial(server, kinesis.url, "one")
+        tutorial.map()
+        until(lambda: tutorial.flow in server.flows(), server.running.said)
+        aepp.configure(
+            org_id=server.keys.organisation, client_id=server.keys.client_id, secret=server.keys.client_secret,
+            scopes="openid", tech_id="tech@example.test", sandbox="prod",
+        )  # fmt: skip
+        monkeypatch.setitem(aepp.config.endpoints, "global", server.api)
+        monkeypatch.setitem(
+            aepp.config.endpoints["streaming"], "collection", server.collection.removesuffix("/collection")
+        )
+        monkeypatch.setitem(aepp.config.config_object, "oauthTokenEndpointV2", server.api + "/ims/token/v3")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            client = ingestion.DataIngestion()
+            one = client.streamMessage(inletId="in", data=member(1))
+            several = client.streamMessages(inletId="in", data=[member(2), member(3, person="bo")])
+        assert one["inletId"] == "in"
+        assert len(several["responses"]) == 2
+        until(lambda: sorted(numbers(tmp_path)) == [1, 2, 3], server.running.said)

@@ -33,7 +33,7 @@ from headrace.settings import Settings
 from .runtime import SocketRuntime
 
 __all__ = [
-    "Unbound", "build_control", "database_url", "listed", "open_store", "opened", "organisation_of",
+    "Unbound", "build_control", "collection_url", "database_url", "listed", "open_store", "opened", "organisation_of",
     "remember_organisation", "sealing_keys", "start_first",
 ]  # fmt: skip
 
@@ -148,6 +148,15 @@ def _collection_url(settings: Settings) -> str:
     """Where updates are sent to, as the settings have it: addresses of inlets begin with it."""
     secure = "https" if settings.collection_certificate else "http"
     return f"{secure}://{settings.collection_host}:{settings.collection_port}"
+
+
+def collection_url(settings: Settings) -> str:
+    """The URL by which senders reach the collection, without a closing slash."""
+    if settings.collection_url:
+        return settings.collection_url.rstrip("/")
+    scheme = "https" if settings.collection_certificate else "http"
+    host = f"[{settings.collection_host}]" if ":" in settings.collection_host else settings.collection_host
+    return f"{scheme}://{host}:{settings.collection_port}"
 
 
 def listed(text: str) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ import msgspec
 import uvicorn
 
 from headrace import logs, settings
+from headrace.clock import System
 from headrace.control import configuration as configurations
 from headrace.control import file_records
 from headrace.control.document import Document
@@ -41,6 +42,7 @@ from .recording import Recording
 from .runtime import SocketRuntime
 
 _WAITS_S: Final = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+_COLLECTION_S: Final = 3.0
 _STANDARD_INPUT: Final = 0
 _HEAD_BYTES: Final = 65_536
 
@@ -101,6 +103,20 @@ def _end_with_parent() -> None:
         os._exit(0)
 
     threading.Thread(target=wait, name="parent", daemon=True).start()
+
+
+def _collection(loaded: Settings, runtime: SocketRuntime) -> str:
+    """URL of a collection whose port the system has chosen: the engine knows it once it listens."""
+    if loaded.collection_port or loaded.collection_url:
+        return ""
+    until = System().monotonic_s() + _COLLECTION_S
+    while System().monotonic_s() < until:
+        with contextlib.suppress(StateError, RefusedError):
+            found = str(runtime.ask("addresses")["collection"]).partition("/collection/")[0]
+            if not found.endswith(":0"):
+                return found
+        time.sleep(_WAITS_S[0])
+    return ""
 
 
 def _opened(loaded: Settings) -> Store:

@@ -23,6 +23,13 @@ def serve(
         ),
     ] = None,
     data_dir: DataDir = None,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--input", "-i", metavar="FILE|URL",
+            help="Read this as well, waiting for more: JSON Lines, or kinesis://STREAM?region=… (docs/sources.md).",
+        ),
+    ] = None,
     host: Annotated[str | None, typer.Option(help="Address of the collection listener.")] = None,
     port: Annotated[int | None, typer.Option(help="Its port; 0 takes a free one.")] = None,
     api_host: Annotated[str | None, typer.Option(help="Address of the REST API and the console.")] = None,
@@ -39,12 +46,13 @@ def serve(
     loaded = settings_of(
         data_dir, collection_host=host, collection_port=port, api_host=api_host, api_port=api_port
     )  # fmt: skip
-    raise typer.Exit(run_to_end(_serve(loaded, config, api=api)))
+    raise typer.Exit(run_to_end(_serve(loaded, config, inputs or [], api=api)))
 
 
-async def _serve(loaded: Settings, config: Path | None, *, api: bool) -> int:
+async def _serve(loaded: Settings, config: Path | None, inputs: list[str], *, api: bool) -> int:
     from headrace import bootstrap
     from headrace.bootstrap.beside import Beside, check_certificate
+    from headrace.bootstrap.control import sealing_keys
 
     stopped = asyncio.Event()
     configuration = None
@@ -54,8 +62,11 @@ async def _serve(loaded: Settings, config: Path | None, *, api: bool) -> int:
     check_certificate(
         loaded.collection_certificate, loaded.collection_certificate_key, "HEADRACE_COLLECTION_CERTIFICATE"
     )
+    sources = bootstrap.make_inputs(inputs, follow=True)
     with bootstrap.open_state(loaded) as state:
         rules = _rules(loaded, config)
+        if api or config is None:
+            sealing_keys(loaded)  # unusable ones are told before anything is started
         beside = Beside(loaded, config) if api else None
         try:
             if beside is not None:
@@ -66,7 +77,8 @@ async def _serve(loaded: Settings, config: Path | None, *, api: bool) -> int:
             if configuration is None:
                 err.print("stopped")
                 return 0
-            serving = bootstrap.Serving(state, configuration, loaded, rules, beside.end if beside else _nothing)
+            farewell = beside.end if beside else _nothing
+            serving = bootstrap.Serving(state, configuration, loaded, rules, farewell, sources)
             serving.api = beside.url if beside else ""
             bootstrap.tune_collector()
             tasks = [
