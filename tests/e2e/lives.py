@@ -79,24 +79,29 @@ class Lives:
     Args:
         folder: Holds configuration (``config.json``), input (``input.jsonl``) and the data folder (``data``).
         stream: What the destination received.
+        source: What is read, instead of the file.
+        environment: More of it.
     """
 
-    def __init__(self, folder: Path, stream: Stream) -> None:
+    def __init__(self, folder: Path, stream: Stream, source: str = "", **environment: str) -> None:
         self._folder, self._stream = folder, stream
-        self._environment = {**os.environ, "HEADRACE_DATA_DIR": str(folder / "data")}
+        self._environment = {**os.environ, "HEADRACE_DATA_DIR": str(folder / "data"), **environment}
         self._arguments = [
-            "run", "--config", str(folder / "config.json"), "--input", str(folder / "input.jsonl"),
+            "run", "--config", str(folder / "config.json"), "--input", source or str(folder / "input.jsonl"),
         ]  # fmt: skip
         self.deaths: list[Death] = []
+        self.follow = False
+        """Lives that are killed wait for more at the end of what they read."""
 
     def kill(self, place: str, new: int) -> Death:
         """Start a process, and let it die at *place* once the stream has received *new* messages it never saw."""
         armed, note = self._folder / "armed", self._folder / "note"
         armed.unlink(missing_ok=True)
         note.unlink(missing_ok=True)
-        command = [HEADRACE, *self._arguments]
+        arguments = [*self._arguments, *(["--follow"] if self.follow else [])]
+        command = [HEADRACE, *arguments]
         if place != OUTSIDE:
-            command = [sys.executable, "-m", "tests.e2e.killed", place, str(armed), str(note), *self._arguments]
+            command = [sys.executable, "-m", "tests.e2e.killed", place, str(armed), str(note), *arguments]
         before, again = self._stream.read(), self._stream.again
         begun = time.monotonic()
         with (self._folder / "words").open("wb") as words:

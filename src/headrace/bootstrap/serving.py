@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -15,11 +15,12 @@ from headrace.runtimes.base import Report
 from headrace.runtimes.embedded import observe
 from headrace.runtimes.embedded.hours import Hours
 from headrace.settings import Settings
+from headrace.sources.base import Source
 from headrace.sources.http import HttpCollection
 from headrace.state.rocksdb import RocksState
 
 from . import rules as rule
-from .alerting import alerting
+from .alerting import Watching, alerting
 from .answers import answering
 from .engines import build_engine
 from .rules import Rules
@@ -38,6 +39,7 @@ class Serving:
         settings: The settings.
         rules: Which flows there are from then on.
         farewell: Awaited once everything is settled, while questions are still answered.
+        inputs: Read beside the collection.
 
     Attributes:
         engine: The engine.
@@ -47,12 +49,13 @@ class Serving:
 
     def __init__(
         self, state: RocksState, configuration: Configuration, settings: Settings, rules: Rules,
-        farewell: Callable[[], Awaitable[None]] = _nothing,
+        farewell: Callable[[], Awaitable[None]] = _nothing, inputs: Sequence[Source] = (),
     ) -> None:  # fmt: skip
         self._state = state
         self._settings = settings
         self._rules = rules
         self._farewell = farewell
+        self._watching: Watching | None = None
         self.api = ""
         self.collection = HttpCollection(
             settings.collection_host,
@@ -61,7 +64,7 @@ class Serving:
             key=settings.collection_certificate_key or None,
             extra={"/healthz": self._healthz, "/readyz": self._readyz, "/metrics": self._metrics},
         )
-        self.engine = build_engine(state, configuration, settings, [self.collection])
+        self.engine = build_engine(state, configuration, settings, [self.collection, *inputs])
 
     async def run(self) -> Report:
         """Serve until ``engine.stop``."""
@@ -79,7 +82,7 @@ class Serving:
             }
             async with (
                 answering(self._state, self._settings, self.engine, more),
-                alerting(self.engine, self._settings),
+                alerting(self.engine, self._settings, hours) as self._watching,
             ):
                 report = await self.engine.run()
                 await self._farewell()
@@ -110,5 +113,6 @@ class Serving:
         return (200 if self.engine.ready else 503), "application/json", msgspec.json.encode(body)
 
     async def _metrics(self) -> tuple[int, str, bytes]:
-        body = exposition(lambda: observe.samples(self.engine))
+        alerts = [(alert.kind, alert.flow) for alert in self._watching.open] if self._watching is not None else []
+        body = exposition(lambda: observe.shown(self.engine, System().now_ms(), alerts))
         return 200, "text/plain; version=0.0.4; charset=utf-8", body

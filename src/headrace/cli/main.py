@@ -16,7 +16,7 @@ import pybase64
 import typer
 
 from headrace import __version__, settings
-from headrace.cli import accounts, alerts, backfill, files, serve
+from headrace.cli import accounts, alerts, backfill, files, flows, serve
 from headrace.cli.command import (
     LEFT,
     AsJson,
@@ -83,15 +83,20 @@ def run(
     config: Config,
     inputs: Annotated[
         list[str],
-        typer.Option("--input", "-i", metavar="FILE|-", help="JSON Lines, plain or gzip; - is standard input."),
+        typer.Option(
+            "--input",
+            "-i",
+            metavar="FILE|-|URL",
+            help="JSON Lines, plain or gzip; - is standard input; or kinesis://STREAM?region=… (docs/sources.md).",
+        ),
     ],
     data_dir: DataDir = None,
-    follow: Annotated[bool, typer.Option(help="Wait for more at the end of a file, like tail -F.")] = False,
+    follow: Annotated[bool, typer.Option(help="Wait for more at the end, like tail -F.")] = False,
     start: Annotated[
         Literal["resume", "start", "end"],
         typer.Option(
             "--from",
-            help="Where to start in a file: resume after what was read before, at its start, or at its end.",
+            help="Where to start in an input: resume after what was read before, at its start, or at its end.",
         ),
     ] = "resume",
     from_start: Annotated[bool, typer.Option("--from-start", help="Short for --from start.")] = False,
@@ -110,15 +115,12 @@ def run(
     """
     from headrace import bootstrap
     from headrace.cli.run import Run
-    from headrace.sources.jsonl import JsonLines
 
     loaded = settings_of(data_dir)
     configuration = bootstrap.load_configuration(config)
     warn(configuration.warnings)
     where = _start(start, from_start=from_start, from_end=from_end)
-    sources = [JsonLines(path, follow=follow, start=where) for path in inputs]
-    if len({source.id for source in sources}) < len(sources):
-        raise RefusedError("an --input is given twice; give each once")
+    sources = bootstrap.make_inputs(inputs, follow=follow, begin=where)
 
     work = Run(out, err, drain_timeout_s=drain_timeout, follow=follow, quiet=quiet)
     raise typer.Exit(run_to_end(work.run(loaded, configuration, sources, on_signals)))
@@ -139,6 +141,7 @@ def _start(given: Start, *, from_start: bool, from_end: bool) -> Start:
 app.command()(serve.serve)
 app.command("control-process", hidden=True)(serve.control_process)
 app.add_typer(backfill.app, name="backfill", no_args_is_help=True)
+app.add_typer(flows.app, name="flows", no_args_is_help=True)
 app.add_typer(accounts.clients, name="clients", no_args_is_help=True)
 app.add_typer(accounts.users, name="users", no_args_is_help=True)
 app.add_typer(accounts.roles, name="roles", no_args_is_help=True)
