@@ -18,19 +18,25 @@ _STEP_S = 0.05
 _TURNS = 20
 
 
-async def rest(road: Road, engine: Engine, *, within_s: float = 60.0) -> None:
+async def rest(road: Road, engine: Engine, *, within_s: float = 600.0) -> None:
     """Until all that was read is decided, and all that can be sent is settled and stored.
 
     The clock, moved by hand, goes on in small steps meanwhile.
     """
     for _ in range(int(within_s / _STEP_S)):
-        for _turn in range(_TURNS):
-            await asyncio.sleep(0)
-        await asyncio.get_running_loop().run_in_executor(None, lambda: None)
+        await _turn(road)
         if _still(road, engine):
             return
         road.clock.advance(_STEP_S)
     raise AssertionError("did not come to rest")
+
+
+async def _turn(road: Road) -> None:
+    """Some turns of the loop; no time passes on the clock while the disk works."""
+    for _ in range(_TURNS):
+        await asyncio.sleep(0)
+    while road.state.at_work:
+        await asyncio.sleep(0.0002)
 
 
 def _still(road: Road, engine: Engine) -> bool:
@@ -62,7 +68,7 @@ def live(road: Road, *acts: Callable[[Engine], Any], cut: int | None = None) -> 
         await asyncio.wait((running, acting), return_when=asyncio.FIRST_COMPLETED)
         if not running.done():
             await acting
-            await _wound(road.clock, running)
+            await _wound(road, running)
         acting.cancel()
         await asyncio.gather(acting, return_exceptions=True)
         await running
@@ -71,12 +77,10 @@ def live(road: Road, *acts: Callable[[Engine], Any], cut: int | None = None) -> 
     return answers
 
 
-async def _wound(clock: Manual, running: asyncio.Task[Any]) -> None:
+async def _wound(road: Road, running: asyncio.Task[Any]) -> None:
     while not running.done():
-        for _ in range(_TURNS):
-            await asyncio.sleep(0)
-        await asyncio.get_running_loop().run_in_executor(None, lambda: None)
-        clock.advance(_STEP_S)
+        await _turn(road)
+        road.clock.advance(_STEP_S)
 
 
 def quiet(disk: Disk, bodies: list[bytes], *configuration: Any, **options: Any) -> Road:

@@ -175,6 +175,11 @@ class Brittle:
         self.sync_fault: Exception | None = None
         self.commit_fault: Exception | None = None
 
+    @property
+    def at_work(self) -> bool:
+        """True in the midst of a commit or sync."""
+        return self.steps % 2 == 1 and (self._cut is None or self.steps < self._cut)
+
     def _step(self) -> None:
         self.steps += 1
         if self._cut is not None and self.steps >= self._cut:

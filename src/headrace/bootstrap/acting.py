@@ -9,11 +9,14 @@ from typing import Any
 
 import msgspec
 
+from headrace.clock import System
 from headrace.errors import RefusedError
 from headrace.runtimes.embedded.backfill import Backfills, Order, shown
 from headrace.runtimes.embedded.engine import Engine
+from headrace.runtimes.embedded.pauses import Pauses
 from headrace.runtimes.socket import Answer, ask
 from headrace.settings import Settings
+from headrace.state import reading
 from headrace.state.base import State
 from headrace.state.keys import Keys
 from headrace.state.runs import Run, runs
@@ -31,8 +34,9 @@ def acting(state: State, keys: Keys, engine: Engine | None) -> dict[str, Answer]
         return {
             "backfill-status": lambda wanted: _chosen([shown(run, "") for run in runs(state, keys)], wanted),
             **dict.fromkeys(_CHANGING, _nobody),
+            **_stored_flows(state, keys),
         }
-    return dict(_backfills(engine.backfills))
+    return {**_backfills(engine.backfills), **_flows(engine)}
 
 
 _CHANGING = ("backfill-start", "backfill-pause", "backfill-resume", "backfill-cancel")
@@ -65,6 +69,71 @@ def _backfills(backfills: Backfills) -> dict[str, Answer]:
         "backfill-start": start,
         "backfill-status": status,
         **{f"backfill-{action}": acted(action) for action in ("pause", "resume", "cancel")},
+    }
+
+
+def _flows(engine: Engine) -> dict[str, Answer]:
+    def told(flow_id: str) -> dict[str, Any]:
+        report = next(flow for flow in engine.report().flows if flow.flow_id == flow_id)
+        return {"flow": flow_id, **msgspec.to_builtins(report), **engine.pauses.told(flow_id, engine.totals)}
+
+    async def pause(wanted: Mapping[str, Any]) -> Any:
+        flow_id = str(wanted.get("flow") or "")
+        await engine.pause(flow_id, str(wanted.get("mode") or ""))
+        return told(flow_id)
+
+    async def resume(wanted: Mapping[str, Any]) -> Any:
+        flow_id = str(wanted.get("flow") or "")
+        await engine.resume(flow_id)
+        run = None
+        if wanted.get("catch_up") and engine.pauses.told(flow_id, engine.totals)["catch_up"]:
+            run = _caught_up(engine, flow_id).id
+        return {**told(flow_id), "run": run}
+
+    return {
+        "flows": lambda _: [told(flow_id) for flow_id in engine.flows],
+        "flow-pause": pause,
+        "flow-resume": resume,
+        "flow-catch-up": lambda wanted: shown(_caught_up(engine, str(wanted.get("flow") or "")), ""),
+    }
+
+
+def _caught_up(engine: Engine, flow_id: str) -> Run:
+    """Begin the run that makes up for what a flow has skipped."""
+    first = engine.pauses.made_up(flow_id)
+    return engine.backfills.start(Order(flow=flow_id, kind="catch-up", changed_since=first))
+
+
+def _stored_flows(state: State, keys: Keys) -> dict[str, Answer]:
+    """The same on a folder that nobody holds: a pause counts from the next start."""
+
+    def told(flow_id: str) -> dict[str, Any]:
+        totals = reading.totals(state, keys)
+        if flow_id not in totals.flows:
+            raise RefusedError(f"there is no flow {flow_id} (allowed: {', '.join(totals.flows) or 'there is none'})")
+        pauses = Pauses(state, keys)
+        return {
+            "flow": flow_id, "flow_id": flow_id, "name": "", "pending": totals.flows[flow_id].pending, "halted": "",
+            "paused": flow_id in pauses.all, **pauses.told(flow_id, totals),
+        }  # fmt: skip
+
+    def pause(wanted: Mapping[str, Any]) -> Any:
+        flow_id = str(wanted.get("flow") or "")
+        told(flow_id)
+        Pauses(state, keys).pause(flow_id, str(wanted.get("mode") or "keep"), System().now_ms())
+        return told(flow_id)
+
+    def resume(wanted: Mapping[str, Any]) -> Any:
+        flow_id = str(wanted.get("flow") or "")
+        told(flow_id)
+        Pauses(state, keys).resume(flow_id)
+        return {**told(flow_id), "run": None}
+
+    return {
+        "flows": lambda _: [told(flow_id) for flow_id in reading.totals(state, keys).flows],
+        "flow-pause": pause,
+        "flow-resume": resume,
+        "flow-catch-up": _nobody,
     }
 
 

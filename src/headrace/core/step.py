@@ -166,9 +166,7 @@ def _delete(envelope: Envelope, ordinal: int, now_ms: int, snapshot: Snapshot) -
         if not consents(flow, envelope.attributes):
             held.append("consent")
             continue
-        if flow.paused and flow.pause_mode == "skip":
-            held.append("paused")
-            continue
+        # A pause that skips does not skip this: there is nobody left of whom a catch-up could tell.
         left = members(envelope, flow.segments)
         export, last = _export(view, flow, flow.segments, Cause("delete", [], [], [], left), "")
         exports.append((index, last.bucket, export))

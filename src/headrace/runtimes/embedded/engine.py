@@ -18,12 +18,12 @@ from typing import Any, Final
 import msgspec
 
 from headrace.clock import Clock
-from headrace.core.flow import Snapshot, canonical
+from headrace.core.flow import CompiledFlow, Snapshot, canonical
 from headrace.core.model import Backfill
 from headrace.destinations.base import Writer
 from headrace.destinations.dispatch import Pending
 from headrace.destinations.rates import StreamControl
-from headrace.errors import BugError
+from headrace.errors import BugError, RefusedError
 from headrace.runtimes.base import SETTLE_WAIT_S, FlowReport, Report
 from headrace.runtimes.embedded.audiences import Audiences
 from headrace.runtimes.embedded.backfill import Backfills
@@ -34,7 +34,9 @@ from headrace.runtimes.embedded.inner import Within
 from headrace.runtimes.embedded.options import Options
 from headrace.runtimes.embedded.outbox import Staged
 from headrace.runtimes.embedded.overflow import Overflow, with_overflowing
+from headrace.runtimes.embedded.pauses import Pauses
 from headrace.runtimes.embedded.settle import store_refused, store_settled
+from headrace.runtimes.embedded.stages import Round, Stages
 from headrace.runtimes.embedded.tally import Tally, added
 from headrace.runtimes.embedded.timers import Timers
 from headrace.sources.base import Batch as SourceBatch
@@ -87,11 +89,13 @@ class Engine:
         self._keys = Keys(self.options.sandbox)
         self._clock = clock
         self._rng = rng
-        self._snapshot = snapshot
+        self.configured = snapshot
+        self.pauses = Pauses(state, self._keys)
+        self._snapshot = self.pauses.applied(snapshot)
         self._targets = dict(targets)
         self._sources = list(sources)
         self._decider = Decider(
-            state, self._keys, snapshot, installation_key, dedup_window_ms=self.options.dedup_window_ms,
+            state, self._keys, self._snapshot, installation_key, dedup_window_ms=self.options.dedup_window_ms,
             cached=self.options.cached_profiles,
         )  # fmt: skip
         stored_totals, stored_cursor = state.get_many([self._keys.totals, self._keys.cursor])
@@ -113,6 +117,7 @@ class Engine:
         self._commands: deque[Command] = deque()
         self._settled: list[tuple[RunningFlow, Sequence[Pending]]] = []
         self._settled_count = 0
+        self._oldest_s = 0.0
         self._settle_due = False
         self._work = asyncio.Event()
         self._look_within()
@@ -120,13 +125,18 @@ class Engine:
         self._open_sources = 0
         self._stopping = False
         self.started = asyncio.Event()
-        self._reconfigurations: deque[tuple[Snapshot, dict[str, Target], asyncio.Future[None]]] = deque()
+        self._reconfigurations: deque[tuple[Snapshot | None, dict[str, Target], asyncio.Future[None]]] = deque()
         self._synced_s = 0.0
         self._failure: BaseException | None = None
         self._drain_s = self.options.drain_timeout_s
         self.tallies: dict[str, Tally] = {}
         self.on_commit: list[Callable[[], None]] = []
         self.on_settled: list[Callable[[str, Sequence[Pending], int], None]] = []
+        self.stages = Stages()
+        self.on_round: list[Callable[[Round], None]] = []
+        self.on_answered: list[Callable[[str, Sequence[Pending], float], None]] = []
+        self._arrived_s: deque[float] = deque()
+        """When each batch of ``_inputs`` came."""
 
     def _look_within(self) -> None:
         """Put together what gives inputs from within."""
@@ -151,6 +161,50 @@ class Engine:
     def snapshot(self) -> Snapshot:
         """The configuration in force."""
         return self._snapshot
+
+    def _apply_pauses(self) -> asyncio.Future[None]:
+        """Put the configuration in force again, with the pauses as they are now."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._reconfigurations.append((None, self._targets, done))
+        self._work.set()
+        return done
+
+    async def pause(self, flow_id: str, mode: str = "", reason: str = "operator") -> None:
+        """Pause a flow until it is resumed, whatever its configuration; returns when it is.
+
+        Args:
+            flow_id: Which.
+            mode: keep or skip; empty for the configuration's.
+            reason: Why.
+
+        Raises:
+            RefusedError: There is no such flow, or mode.
+        """
+        mode = mode or self._known(flow_id).pause_mode
+        self.pauses.pause(flow_id, mode, self._clock.now_ms(), reason)
+        await self._apply_pauses()
+
+    async def resume(self, flow_id: str) -> None:
+        """Let a flow go on that was paused; returns when it does.
+
+        Raises:
+            RefusedError: There is no such flow, or it was not paused.
+        """
+        self._known(flow_id)
+        self.pauses.resume(flow_id)
+        await self._apply_pauses()
+
+    def _known(self, flow_id: str) -> CompiledFlow:
+        found = self.configured.by_id.get(flow_id)
+        if found is None:
+            known = ", ".join(flow.id for flow in self.configured.flows) or "there is none"
+            raise RefusedError(f"there is no flow {flow_id} (allowed: {known})")
+        return found
+
+    def stream_of(self, flow_id: str) -> str:
+        """Where a flow writes, as its destination names it."""
+        target = self._targets.get(flow_id)
+        return target.place.rpartition("\0")[2] if target is not None else ""
 
     def wake(self) -> None:
         """Something from within is there to be done."""
@@ -228,6 +282,7 @@ class Engine:
         opened: list[Source] = []
         try:
             self.store_configuration()
+            self.pauses.noted(self._snapshot.flows, self._cursor.ordinal, self.totals)
             self._open_flows(self._snapshot, self._targets)
             self._decider.snapshot = with_overflowing(self._snapshot, frozenset(self.overflow.overflowing))
             self._look_at_budgets()
@@ -301,7 +356,7 @@ class Engine:
                 compiled, target.open(), target.identity, state=self._state, keys=self._keys, clock=self._clock,
                 rng=self._rng, budget_bytes=self.options.flow_memory_bytes, linger_s=self.options.linger_s,
                 control=self._control(target),
-                settled=self._on_settled, halted=self._work.set,
+                settled=self._on_settled, halted=self._work.set, answered=self._on_answered,
             )  # fmt: skip
             self.totals.flows.setdefault(compiled.id, records.FlowTotals())
             self.flows[compiled.id] = flow
@@ -333,6 +388,7 @@ class Engine:
                 if batch is None:
                     break
                 self._inputs.append(batch)
+                self._arrived_s.append(self._clock.monotonic_s())
                 self._queued += len(batch.bodies)
                 self._work.set()
         except Exception as error:
@@ -392,6 +448,9 @@ class Engine:
         room = self.options.batch_updates
         while self._inputs and (not taken or len(self._inputs[0].bodies) <= room):
             batch = self._inputs.popleft()
+            arrived_s = self._arrived_s.popleft()
+            if not taken:
+                self._oldest_s = arrived_s
             taken.append(batch)
             room -= len(batch.bodies)
         self._queued -= sum(len(b.bodies) for b in taken)
@@ -400,6 +459,8 @@ class Engine:
 
     async def _round(self) -> None:
         """Decide, commit, sync, acknowledge, hand over."""
+        began_s = self._clock.monotonic_s()
+        first = self._cursor.ordinal
         batches = self._take()
         commands = [self._commands.popleft() for _ in range(min(len(self._commands), self.options.batch_updates))]
         settled, self._settled = self._settled, []
@@ -417,6 +478,7 @@ class Engine:
             store_settled(settled, now_ms, self._keys, self._cursor, self.totals, write, self._ledger)
         write.put(self._keys.totals, records.encode(self.totals))
         write.put(self._keys.cursor, records.encode(self._cursor))
+        decided_s = self._clock.monotonic_s()
         self._state.commit(write)
         now_s = self._clock.monotonic_s()
         if decision is not None or now_s - self._synced_s >= _SYNC_S:
@@ -431,6 +493,13 @@ class Engine:
             if isinstance(command, Backfill):
                 self.overflow.done(command)
         self._look_at_budgets()
+        done = Round(
+            first, self._cursor.ordinal - 1, now_ms, began_s - self._oldest_s if batches else 0.0,
+            decided_s - began_s, self._clock.monotonic_s() - decided_s, sum(len(each) for _, each in settled),
+        )  # fmt: skip
+        self.stages.round(done)
+        for seen in self.on_round:
+            seen(done)
         for told in self.on_commit:
             told()
         self._housekeeping.look(now_ms, self._cursor.ordinal)
@@ -472,6 +541,7 @@ class Engine:
         flow.outbox.refill()
         now_ms = self._clock.now_ms()
         self.tallies.setdefault(flow.compiled.id, Tally()).settled(done, now_ms)
+        self.stages.of(flow.compiled.id).settled(done)
         for told in self.on_settled:
             told(flow.compiled.id, done, now_ms)
         if not self._settled:
@@ -480,6 +550,13 @@ class Engine:
         self._settled_count += len(done)
         if self._settled_count >= _SETTLED_AT_ONCE:
             self._work.set()
+
+    def _on_answered(self, flow: RunningFlow, batch: Sequence[Pending], took_s: float) -> None:
+        """Called by a dispatcher for each request that was answered, whatever the answer."""
+        flow_id = flow.compiled.id
+        self.stages.of(flow_id).answered(batch, took_s, self._clock.now_ms(), flow.writer.limits)
+        for told in self.on_answered:
+            told(flow_id, batch, took_s)
 
     def _schedule_settlement(self) -> None:
         async def wait() -> None:
@@ -492,7 +569,12 @@ class Engine:
 
     # -- changes and ends -------------------------------------------------------------------------
 
-    async def _put_in_force(self, snapshot: Snapshot, targets: dict[str, Target], done: asyncio.Future[None]) -> None:
+    async def _put_in_force(
+        self, configured: Snapshot | None, targets: dict[str, Target], done: asyncio.Future[None]
+    ) -> None:
+        """Another configuration, or the same (None) with other pauses."""
+        self.configured = configured or self.configured
+        snapshot = self.pauses.applied(self.configured)
         changed: list[RunningFlow] = []
         for flow_id, flow in self.flows.items():
             new = snapshot.by_id.get(flow_id)
@@ -518,6 +600,7 @@ class Engine:
         self._snapshot = snapshot
         self._targets = targets
         self.store_configuration()
+        self.pauses.noted(snapshot.flows, self._cursor.ordinal, self.totals)
         self._audiences.changed()
         self._open_flows(snapshot, targets)
         self._start_flows()
