@@ -27,7 +27,8 @@ from typing import Final
 from headrace.clock import Clock
 from headrace.destinations.base import Outcome, Verdict, Writer
 from headrace.destinations.block import Block
-from headrace.destinations.pending import Counts, Halt, Pending, pending, prepared
+from headrace.destinations.halts import Counts, Halt
+from headrace.destinations.pending import Pending, pending, prepared
 from headrace.destinations.rates import Breaker, InFlight, StreamControl, hash_of
 from headrace.errors import BugError, StateError
 

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import msgspec
-
 from headrace.core.model import Export
 from headrace.destinations.base import Outcome
 from headrace.destinations.block import Block
 
 
-class Pending(msgspec.Struct, gc=False):
+class Pending:
     """One export on its way.
 
     Attributes:
         key: Partition key.
-        data: The message.
+        data: The message, in the form that it is written in.
         lane: Profile id.
         export: The export itself.
         block: Where it is stored.
@@ -26,28 +24,32 @@ class Pending(msgspec.Struct, gc=False):
         kept: Bytes of the message that are kept besides, when the record holds another form of it.
         attempts: Writes so far.
         unknown: Of those, how many ended with its fate unknown.
-        wait_s: The last back-off.
+        outcome: Of the last write; None before it.
     """
 
-    key: str
-    data: bytes
-    lane: str
-    export: Export
-    block: Block
-    index: int
-    size: int
-    after: list[tuple[int, int]]
-    kept: int = 0
-    attempts: int = 0
-    unknown: int = 0
-    outcome: Outcome | None = None
+    # A class of its own and no struct: compiled, the dispatcher reads its members without asking the type.
+    __slots__ = ("after", "attempts", "block", "data", "export", "index", "kept", "key", "lane", "outcome", "size",
+                 "unknown")  # fmt: skip
+
+    def __init__(self, export: Export, block: Block, index: int) -> None:
+        key, data = export.key, export.data
+        self.key = key
+        self.data = data
+        self.lane = export.profile_id
+        self.export = export
+        self.block = block
+        self.index = index
+        self.size = len(data) + (len(key) if key.isascii() else len(key.encode()))
+        self.after = export.after
+        self.kept = 0
+        self.attempts = 0
+        self.unknown = 0
+        self.outcome: Outcome | None = None
 
 
 def pending(export: Export, block: Block, index: int) -> Pending:
     """Wrap an export of a block."""
-    key, data = export.key, export.data
-    size = len(data) + (len(key) if key.isascii() else len(key.encode()))
-    return Pending(key, data, export.profile_id, export, block, index, size, export.after)
+    return Pending(export, block, index)
 
 
 def prepared(exports: Sequence[Pending], prepare: Callable[[bytes], bytes]) -> None:
@@ -57,26 +59,3 @@ def prepared(exports: Sequence[Pending], prepare: Callable[[bytes], bytes]) -> N
         p.kept = len(p.data)
         p.size += len(data) - p.kept
         p.data = data
-
-
-class Halt(msgspec.Struct, frozen=True):
-    """Why nothing of the flow is accepted: the destination's code and words."""
-
-    code: str
-    detail: str
-
-
-class Counts(msgspec.Struct):
-    """What happened on the way, since the start.
-
-    Attributes:
-        requests: Requests written.
-        retried: Records written again after a certain refusal.
-        possible_duplicates: Records written again although their fate was unknown.
-        throttled: Refusals by code.
-    """
-
-    requests: int = 0
-    retried: int = 0
-    possible_duplicates: int = 0
-    refusals: dict[str, int] = {}

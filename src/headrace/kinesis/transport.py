@@ -8,28 +8,27 @@ Holds always (tests/destinations/kinesis/test_writer.py):
 
 from __future__ import annotations
 
-import asyncio
-import io
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
-import aiohttp
 import msgspec
 import pybase64
-from yarl import URL
 
 from headrace.aws import CredentialsError, RouteError, Signer
+from headrace.aws.routes import tls
+from headrace.connections import Answered, Connections, Loss, Lost, Proxy
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from headrace.aws import Credentials, Route
     from headrace.clock import Clock
     from headrace.kinesis.connection import Connection
 
 _TARGET: Final = "Kinesis_20131202."
-_SKIP: Final = frozenset({"Accept", "Accept-Encoding", "User-Agent", "Content-Type"})
 _JSON: Final = "application/x-amz-json-1.1"
 _PROXY_SAYS_NO: Final = frozenset({401, 403, 407})
-_BY_PARTS_BYTES: Final = 1024 * 1024
 SKEW_S: Final = 240.0
 """AWS refuses a signature five minutes off; a difference over this is a wrong clock, not a slow road."""
 
@@ -96,15 +95,13 @@ class Transport:
     ) -> None:
         self._host = connection.endpoint.host
         self._region = connection.region
-        self._url = URL(connection.endpoint.url)
+        self._url = urlsplit(connection.endpoint.url)
         self._route = connection.route
-        self._proxy = _proxy(connection.route)
         self._credentials = connection.credentials
         self._clock = clock
         self._signers: dict[str, Signer] = {}
-        self._connections = connections
-        self._timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=connect_s)
-        self._session: aiohttp.ClientSession | None = None
+        self._most, self._timeout_s, self._connect_s = connections, timeout_s, connect_s
+        self._connections: Connections | None = None
         self._closed = False
         self.offset_ms = 0
         """Added to the clock when signing; set by ``correct_clock``."""
@@ -129,19 +126,18 @@ class Transport:
         if signer is None:
             signer = self._signers[content_type] = Signer("kinesis", self._region, self._host, content_type)
         headers = signer.headers(keys, _TARGET + action, body, now_ms)
+        head = _head(self._host, headers, len(body))
+        if head is None:
+            told = "the access key or session token holds characters that no header can carry; give it again"
+            return Unanswered(sent=False, code="credentials", detail=told, halt=True)
         try:
-            session = self._session or self._open()
+            connections = self._connections or self._open()
         except RouteError as error:
             return Unanswered(sent=False, code="ca-file", detail=str(error), halt=True)
-        data = body if len(body) <= _BY_PARTS_BYTES else io.BytesIO(body)
-        try:
-            async with session.post(
-                self._url, data=data, headers=headers, allow_redirects=False, **self._proxy
-            ) as response:
-                content = await response.read()
-                return self._answer(response, content, keys, now_ms, offset_ms)
-        except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            return self._unanswered(error)
+        answered = await connections.ask(head, body)
+        if isinstance(answered, Lost):
+            return self._unanswered(answered)
+        return self._answer(answered, keys, now_ms, offset_ms)
 
     def correct_clock(self, answer: Answer) -> bool:
         """Take the service's time for signing from now on, when the answer shows a wrong clock."""
@@ -159,75 +155,75 @@ class Transport:
         """Close the connections; requests afterwards are not sent."""
         await self._credentials.close()
         self._closed = True
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        connections, self._connections = self._connections, None
+        if connections is not None:
+            await connections.close()
 
-    def _open(self) -> aiohttp.ClientSession:
-        context = self._route.tls() if self._url.scheme == "https" else True
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self._connections, ssl=context),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            skip_auto_headers=_SKIP,
-            auto_decompress=False,
-            timeout=self._timeout,
-        )
-        return self._session
+    def _open(self) -> Connections:
+        secure = self._url.scheme == "https"
+        self._connections = Connections(
+            self._url.hostname or "", self._url.port or (443 if secure else 80),
+            tls=self._route.tls() if secure else None, proxy=_proxy(self._route),
+            most=self._most, timeout_s=self._timeout_s, connect_s=self._connect_s,
+        )  # fmt: skip
+        return self._connections
 
-    def _answer(
-        self, response: aiohttp.ClientResponse, content: bytes, keys: Credentials, now_ms: int, offset_ms: int
-    ) -> Answer:
-        found = response.headers
-        if response.status == 200:
-            return Answer(200, content, found.get("x-amzn-RequestId", ""), "", 0.0, 0.0, keys, offset_ms)
-        date = found.get("Date", "")
+    def _answer(self, found: Answered, keys: Credentials, now_ms: int, offset_ms: int) -> Answer:
+        request_id = found.header(b"x-amzn-requestid")
+        if found.status == 200:
+            return Answer(200, found.body, request_id, "", 0.0, 0.0, keys, offset_ms)
         return Answer(
-            response.status,
-            content,
-            found.get("x-amzn-RequestId", ""),
-            found.get("X-Amzn-ErrorType", ""),
-            _wait_s(found.get("x-amz-retry-after", ""), found.get("Retry-After", "")),
-            _skew_s(date, now_ms),
+            found.status,
+            found.body,
+            request_id,
+            found.header(b"x-amzn-errortype"),
+            _wait_s(found.header(b"x-amz-retry-after"), found.header(b"retry-after")),
+            _skew_s(found.header(b"date"), now_ms),
             keys,
             offset_ms,
         )
 
-    def _unanswered(self, error: Exception) -> Unanswered:
+    def _unanswered(self, lost: Lost) -> Unanswered:
         host, proxy = self._host, self._route.proxy
-        match error:
-            case aiohttp.ClientHttpProxyError():
-                # CONNECT was refused, so no byte of the request went on.
-                told = f"the proxy {proxy} refused with status {error.status}; check its address, user and password"
-                return Unanswered(sent=False, code="proxy-refused", detail=told, halt=error.status in _PROXY_SAYS_NO)
-            case aiohttp.ClientProxyConnectionError():
-                told = f"no connection to the proxy {proxy}; check that it is up and reachable from this machine"
-                return Unanswered(sent=False, code="no-proxy", detail=told)
-            case aiohttp.ClientConnectorCertificateError():
-                told = f"the certificate of {host} is not trusted; check the endpoint URL and this machine's clock"
-                return Unanswered(sent=False, code="certificate", detail=told, halt=True)
-            case aiohttp.ClientConnectorDNSError():
-                told = f"no address for {host}; check the region or endpoint URL, and this machine's DNS"
-                return Unanswered(sent=False, code="no-address", detail=told)
-            case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError():
-                told = f"no connection to {host}; check that it is up and reachable from this machine"
-                return Unanswered(sent=False, code="no-connection", detail=told)
-            case asyncio.TimeoutError():
-                told = f"{host} did not answer within {self._timeout.total} s"
-                return Unanswered(sent=True, code="timeout", detail=told)
-            case _:
-                told = f"{host} closed the connection without an answer ({type(error).__name__})"
-                return Unanswered(sent=True, code="connection-lost", detail=told)
+        halt = lost.loss is Loss.CERTIFICATE or (
+            lost.loss is Loss.PROXY_REFUSED and lost.status in _PROXY_SAYS_NO
+        )  # fmt: skip
+        told = {
+            Loss.CLOSED: "the writer is closed",
+            Loss.PROXY_REFUSED: f"the proxy {proxy} refused with status {lost.status}; check its address, user and "
+            "password",
+            Loss.NO_PROXY: f"no connection to the proxy {proxy}; check that it is up and reachable from this machine",
+            Loss.CERTIFICATE: f"the certificate of {host} is not trusted; check the endpoint URL and this machine's "
+            "clock",
+            Loss.NO_ADDRESS: f"no address for {host}; check the region or endpoint URL, and this machine's DNS",
+            Loss.NO_CONNECTION: f"no connection to {host}; check that it is up and reachable from this machine",
+            Loss.TIMEOUT: f"{host} did not answer within {self._timeout_s} s",
+            Loss.CONNECTION_LOST: f"{host} closed the connection without an answer",
+        }[lost.loss]
+        return Unanswered(sent=lost.sent, code=lost.loss.value, detail=told, halt=halt)
 
 
-def _proxy(route: Route) -> dict[str, Any]:
-    """What aiohttp is told of the way, for each request."""
+def _head(host: str, headers: Mapping[str, str], length: int) -> bytes | None:
+    """Request line and headers; None where a value would break out of its line."""
+    lines = [f"{name}: {value}" for name, value in headers.items()]
+    text = "\r\n".join(["POST / HTTP/1.1", f"Host: {host}", f"Content-Length: {length}", *lines, "", ""])
+    if text.count("\n") != len(lines) + 4 or text.count("\r") != len(lines) + 4 or not text.isascii():
+        return None
+    return text.encode()
+
+
+def _proxy(route: Route) -> Proxy | None:
+    """The way, for connections."""
     if not route.proxy:
-        return {}
-    found: dict[str, Any] = {"proxy": URL(route.proxy)}
+        return None
+    parts = urlsplit(route.proxy)
+    secure = parts.scheme == "https"
+    authorization = ""
     if route.user:
-        both = pybase64.b64encode(f"{route.user}:{route.password}".encode()).decode()
-        found["proxy_headers"] = {"Proxy-Authorization": f"Basic {both}"}
-    return found
+        authorization = "Basic " + pybase64.b64encode(f"{route.user}:{route.password}".encode()).decode()
+    return Proxy(
+        parts.hostname or "", parts.port or (443 if secure else 80), tls() if secure else None, authorization
+    )  # fmt: skip
 
 
 def _wait_s(amazon_ms: str, standard_s: str) -> float:
