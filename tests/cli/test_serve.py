@@ -154,7 +154,10 @@ def _add_up(metrics: dict[str, float], recording: Path) -> None:
     assert total("flow_accepted") == total("flow_exported") + total("flow_held") == 2 * 602
     assert total("flow_exported") == total("flow_delivered") == sum(1 for _ in read_records(recording))
     assert total("flow_pending") == total("flow_dead_lettered") == total("flow_discarded") == 0
-    assert metrics["headrace_settle_seconds_count"] == total("flow_delivered")
+    assert total("settle_seconds_count") == total("flow_shard_delivered") == total("flow_delivered")
+    assert total("flow_written") == total("flow_delivered")
+    assert total("flow_request_fill_count") == total("flow_requests")
+    assert metrics["headrace_commit_inputs_sum"] == 602 + total("repeats")
 
 
 def test_an_idempotency_key_and_an_id_apply_an_update_once(place: Place) -> None:

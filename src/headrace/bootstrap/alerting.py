@@ -13,8 +13,10 @@ from headrace.alerts.channels import Notice, configured, mistakes
 from headrace.alerts.rules import Alert, Limits, Rules, RunSeen
 from headrace.alerts.telling import Desk
 from headrace.clock import Clock, System
+from headrace.core.times import from_ms
 from headrace.errors import AlertError, ConfigurationError, RefusedError
 from headrace.runtimes.embedded.engine import Engine
+from headrace.runtimes.embedded.hours import Hours
 from headrace.runtimes.embedded.seen import seen
 from headrace.settings import Settings
 
@@ -43,6 +45,11 @@ class Watching:
         )
         self._desk = Desk(self._book, configured(settings, clock), clock)
         self._first = True
+
+    @property
+    def open(self) -> list[Alert]:
+        """Alerts that are open, as of the last look."""
+        return self._rules.memory.open
 
     def start(self) -> None:
         """Begin to tell, with what a former process could not."""
@@ -80,6 +87,24 @@ class Watching:
         await asyncio.to_thread(self._desk.close)
 
 
+def failed_runs(past: Sequence[Mapping[str, Any]]) -> list[RunSeen]:
+    """Hourly runs that failed: in the last hour that is over, a flow delivered nothing and dead-lettered something.
+
+    Args:
+        past: Closed hours, the oldest first, as of ``Hours.answer``.
+    """
+    found = []
+    if len(past) > 1:
+        before, last = past[-2]["flows"], past[-1]
+        for flow_id, flow in last["flows"].items():
+            now, then = flow["totals"], before.get(flow_id, {"totals": {}})["totals"]
+            failed = now["dead_lettered"] - then.get("dead_lettered", 0)
+            if failed > 0 and now["delivered"] == then.get("delivered", 0):
+                hour = from_ms(last["start_ms"])
+                found.append(RunSeen(id=hour, flow=flow_id, problem=f"{failed:,} exports failed, none was delivered"))
+    return found
+
+
 def check_channels(settings: Settings) -> None:
     """Refuse settings of channels that do not go together.
 
@@ -92,14 +117,14 @@ def check_channels(settings: Settings) -> None:
 
 
 @contextlib.asynccontextmanager
-async def alerting(engine: Engine, settings: Settings) -> AsyncIterator[Watching]:
-    """Watch an engine for as long as this is open.
+async def alerting(engine: Engine, settings: Settings, hours: Hours) -> AsyncIterator[Watching]:
+    """Watch an engine for as long as this is open; *hours* tell of its runs.
 
     Raises:
         ConfigurationError: The settings of the channels do not go together.
     """
     check_channels(settings)
-    watching = Watching(engine, settings, System())
+    watching = Watching(engine, settings, System(), lambda: failed_runs(hours.answer()["past"]))
     watching.start()
     task = asyncio.create_task(watching.keep(), name="alerts")
     try:

@@ -54,6 +54,7 @@ class Dispatcher:
         settled: Called with exports that left for good, in batches; ``Pending.outcome`` tells how.
         unsettled: Tells whether (bucket, ordinal) of this flow still waits somewhere.
         halted: Called when the destination accepts nothing any more; ``halt`` tells why.
+        answered: Called with each request that was answered, and the seconds that it took.
         control: What the flows to one stream share: which shard has which keys, and their limits. None for one alone.
         linger_s: How long a request that is not full waits for more.
         ordered: False gives up lanes (ordering none).
@@ -68,6 +69,7 @@ class Dispatcher:
         settled: Callable[[Sequence[Pending]], None],
         unsettled: Callable[[int, int], bool] = lambda _bucket, _ordinal: False,
         halted: Callable[[], None] = lambda: None,
+        answered: Callable[[Sequence[Pending], float], None] = lambda _batch, _took_s: None,
         control: StreamControl | None = None,
         linger_s: float = 0.02,
         ordered: bool = True,
@@ -79,6 +81,7 @@ class Dispatcher:
         self._settled = settled
         self._unsettled = unsettled
         self._on_halt = halted
+        self._answered = answered
         self.control = control or StreamControl(clock)
         self.breaker = Breaker(rng)
         self._in_flight = InFlight(writer.limits.in_flight)
@@ -204,6 +207,11 @@ class Dispatcher:
             for task in self._flying:
                 task.cancel()
             await asyncio.gather(*self._flying, return_exceptions=True)
+
+    @property
+    def under_way(self) -> int:
+        """Requests that are not answered yet."""
+        return len(self._flying)
 
     async def finish(self, grace_s: float) -> int:
         """Start nothing more, and give requests under way *grace_s* seconds to be answered.
@@ -413,7 +421,9 @@ class Dispatcher:
                 refused.append(p)
         if refused:
             delivered = [p for p in batch if p.outcome is not None and not p.outcome.verdict]
-        self._learn(delivered, refused, self._clock.monotonic_s() - began)
+        took_s = self._clock.monotonic_s() - began
+        self._answered(batch, took_s)
+        self._learn(delivered, refused, took_s)
         if delivered:
             self._release(delivered)
         if refused:

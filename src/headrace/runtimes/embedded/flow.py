@@ -26,12 +26,14 @@ class RunningFlow:
         control: What flows to the same place share.
         settled: Called with this flow and what was settled.
         halted: Called when its destination accepts nothing any more.
+        answered: Called with this flow and each request that was answered, and the seconds that it took.
     """
 
     def __init__(
         self, compiled: CompiledFlow, writer: Writer, target: bytes, *, state: State, keys: Keys, clock: Clock,
         rng: random.Random, budget_bytes: int, linger_s: float, control: StreamControl,
         settled: Callable[[RunningFlow, Sequence[Pending]], None], halted: Callable[[], None] = lambda: None,
+        answered: Callable[[RunningFlow, Sequence[Pending], float], None] = lambda _flow, _batch, _took_s: None,
     ) -> None:  # fmt: skip
         self.compiled = compiled
         self.writer = writer
@@ -40,7 +42,8 @@ class RunningFlow:
         self.outbox = Outbox(state, keys, compiled.id, budget_bytes=budget_bytes)
         self.dispatcher = Dispatcher(
             writer, clock=clock, rng=rng, settled=lambda done: settled(self, done),
-            unsettled=self.outbox.unsettled, halted=halted, control=control, linger_s=linger_s,
+            unsettled=self.outbox.unsettled, halted=halted,
+            answered=lambda batch, took_s: answered(self, batch, took_s), control=control, linger_s=linger_s,
             ordered=compiled.ordering != "none",
         )  # fmt: skip
         self.outbox.dispatcher = self.dispatcher
