@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import sqlite3
 import time
 import warnings
@@ -240,3 +241,22 @@ def test_the_public_client_sends_updates(tmp_path: Path, kinesis: Child, monkeyp
         assert one["inletId"] == "in"
         assert len(several["responses"]) == 2
         until(lambda: sorted(numbers(tmp_path)) == [1, 2, 3], server.running.said)
+
+
+def test_a_head_of_any_size_is_refused(tmp_path: Path) -> None:
+    """Headers without an end are cut off at their bound; the next caller is served."""
+    with serving(tmp_path / "data") as server:
+        assert server.call("GET", f"{FLOWS}/flows").status_code == 200
+        host, _, port = server.api.removeprefix("http://").partition(":")
+        with socket.create_connection((host, int(port)), timeout=60) as connection:
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n")
+            answer = b""
+            try:
+                for _ in range(1000):
+                    connection.sendall(b"X-More: " + b"x" * 1000 + b"\r\n")
+                answer = connection.recv(100)
+            except OSError:  # it was closed while we were sending
+                answer = b""
+            assert b"200" not in answer
+            assert not answer or b"431" in answer
+        assert server.call("GET", f"{FLOWS}/flows").status_code == 200

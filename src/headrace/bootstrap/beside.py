@@ -84,9 +84,13 @@ class Beside:
         tries = 0
         while not self._ending:
             begun = loop.time()
-            self._child = await self._spawn(handle)
-            self.starts += 1
-            code = await self._child.wait()
+            try:
+                self._child = await self._spawn(handle)
+                self.starts += 1
+                code = await self._child.wait()
+            except OSError as error:  # no memory, no processes left: later perhaps
+                logs.get().error("the control process cannot be started", problem=error.strerror)
+                code = -1
             if self._ending:
                 return
             tries = 0 if loop.time() - begun > _WELL_S else tries

@@ -40,11 +40,11 @@ from .control import build_control, listed, open_store, organisation_of, start_f
 from .flows import specs
 from .recording import Recording
 from .runtime import SocketRuntime
+from .web import BoundedProtocol
 
 _WAITS_S: Final = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 _COLLECTION_S: Final = 3.0
 _STANDARD_INPUT: Final = 0
-_HEAD_BYTES: Final = 65_536
 
 
 def serve(
@@ -175,7 +175,7 @@ def _options(loaded: Settings, app: Any) -> uvicorn.Config:
     proxies = listed(loaded.trusted_proxies)
     return uvicorn.Config(
         app,
-        http="httptools",
+        http=BoundedProtocol,
         ws="none",
         lifespan="off",
         log_config=None,
@@ -186,7 +186,6 @@ def _options(loaded: Settings, app: Any) -> uvicorn.Config:
         forwarded_allow_ips=list(proxies),
         timeout_keep_alive=75,
         timeout_graceful_shutdown=2,
-        h11_max_incomplete_event_size=_HEAD_BYTES,
         ssl_certfile=loaded.api_certificate or None,
         ssl_keyfile=loaded.api_certificate_key or None,
     )
