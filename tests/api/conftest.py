@@ -22,3 +22,9 @@ def w() -> World:
 def stored(store: Store) -> World:
     """A world on each kind of store."""
     return world(store)
+
+
+@pytest.fixture(scope="module")
+def unchanged() -> World:
+    """A world that the tests of a module share, none of which changes anything."""
+    return world()

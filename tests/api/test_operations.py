@@ -46,6 +46,7 @@ def test_every_operation_has_a_case() -> None:
     assert sorted(DECLARED.keys() ^ CASES.keys()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_a_right_request_is_answered_as_documented(stored: World, name: str) -> None:
     """With the status and the schema that OpenAPI says; the same on every store."""
@@ -63,31 +64,32 @@ def test_a_right_request_is_answered_as_documented(stored: World, name: str) -> 
 
 
 @pytest.mark.parametrize("name", SIGNED_IN)
-def test_nobody_without_a_token(w: World, name: str) -> None:
+def test_nobody_without_a_token(unchanged: World, name: str) -> None:
     """Without a token 403, with a wrong one 401; nothing is told of the resource."""
     for headers, expected in (
         ({}, "403010-403"),
-        ({**w.client.headers, "authorization": "Bearer x.y.z"}, "401013-401"),
+        ({**unchanged.client.headers, "authorization": "Bearer x.y.z"}, "401013-401"),
     ):
-        answer = send(w, name, headers=headers)
+        answer = send(unchanged, name, headers=headers)
         assert code(answer) == expected
         conforms(answer, {"$ref": "#/components/schemas/Problem"})
 
 
 @pytest.mark.parametrize("name", SIGNED_IN)
-def test_nobody_from_another_organisation(w: World, name: str) -> None:
+def test_nobody_from_another_organisation(unchanged: World, name: str) -> None:
     """A token of one organisation says nothing in another, nor without an organisation or with another's API key."""
     for header, value, expected in (
         ("x-gw-ims-org-id", "OTHER@HeadraceOrg", "2000-401"),
         ("x-gw-ims-org-id", "", "2001-401"),
-        ("x-api-key", w.spare.id, "403003-403"),
+        ("x-api-key", unchanged.spare.id, "403003-403"),
         ("x-api-key", "", "403000-403"),
         ("x-sandbox-name", "nowhere", "2100-404"),
     ):
-        answer = send(w, name, headers={**w.client.headers, header: value})
+        answer = send(unchanged, name, headers={**unchanged.client.headers, header: value})
         assert code(answer) == expected, header
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SIGNED_IN)
 def test_nobody_without_the_permissions_and_everybody_with_them(w: World, name: str) -> None:
     """Without any one of what the docs say it needs, it is refused by its name; with exactly these it works."""
