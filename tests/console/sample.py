@@ -164,7 +164,19 @@ def answers(flow_ids: list[str]) -> dict[str, Any]:
             "configuration": "c0ffee",
             "p50_ms": 28.0,
             "p99_ms": 96.0,
+            "stages": [
+                {"flow": flow, "stage": stage, "p50_ms": half, "p99_ms": most}
+                for flow, stage, half, most in (
+                    ("", "accepted", 2.5, 10.0), ("", "decided", 1.0, 5.0), ("", "committed", 2.5, 10.0),
+                    (first, "sent", 10.0, 25.0), (first, "acknowledged", 10.0, 50.0),
+                )
+            ],
+            "shards": [
+                {"flow": first, "shard": f"shardId-00000000000{number}", "delivered": 15_000 - 900 * number}
+                for number in range(4)
+            ],
         },
+        "alerts": lambda **given: [each for each in alerts(first) if given["state"] == "all" or not each["until_ms"]],
         "configure": {},
         "observed-schema": observed(),
         "dead-letters": lambda **given: [
@@ -183,6 +195,24 @@ def answers(flow_ids: list[str]) -> dict[str, Any]:
         "ledger": lambda **_: [_entry(first, number) for number in range(4)],
         "explain": lambda **_: _explanation(flow_ids),
     }  # fmt: skip
+
+
+def alerts(flow_id: str) -> list[dict[str, Any]]:
+    """One that is open, and one that is over."""
+    return [
+        {
+            "id": "2", "kind": "dead-letters", "flow": flow_id, "severity": "warning",
+            "title": "Leads for the sales team: exports became dead letters", "detail": "3 within ten minutes",
+            "what_to_do": "Look at them. They are kept and can be replayed.", "since_ms": NOW_MS - 5 * HOUR_MS,
+            "until_ms": None, "key": "",
+        },
+        {
+            "id": "1", "kind": "breaker-open", "flow": flow_id, "severity": "critical",
+            "title": "Leads for the sales team: the destination does not answer", "detail": "no answer for 14 s",
+            "what_to_do": "Look at the network between here and the destination.", "since_ms": NOW_MS - 30 * HOUR_MS,
+            "until_ms": NOW_MS - 29 * HOUR_MS, "key": "",
+        },
+    ]  # fmt: skip
 
 
 def observed() -> list[dict[str, Any]]:

@@ -169,6 +169,7 @@ class Visit:
             "activate": writes and held.issuperset(access.ACTIVATE),
             "define": writes and held.issuperset(access.DEFINE),
             "manage_access": writes and Permission.MANAGE_ACCESS in held,
+            "see_destinations": Permission.VIEW_DESTINATIONS in held,
             "see_profiles": Permission.VIEW_PROFILES in held,
             "see_segments": Permission.VIEW_SEGMENTS in held,
             "operate": held.issuperset(access.CONNECT),

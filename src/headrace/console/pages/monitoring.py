@@ -22,6 +22,7 @@ WINDOWS: Final = {"24h": 24, "7d": 7 * 24, "30d": 30 * 24}
 """Name of a window to its hours."""
 _COUNTS: Final = ("received", "activated", "skipped", "failed")
 _MOST_RUNS: Final = 20_000
+_MOST_SHARDS: Final = 32
 
 
 def routes(console: Console) -> list[BaseRoute]:
@@ -46,7 +47,7 @@ def show(visit: Visit) -> Response:
         "monitoring.html", window=window, windows=tuple(WINDOWS), flow=flow, rows=rows, stands=status,
         live=live_by_flow(status), sums=_sums(shown), by_flow=_by_flow(shown), reasons=_reasons(shown),
         chart=msgspec.json.encode(_series(shown, since_ms, hours)).decode(), any_runs=bool(shown),
-        funnel=_funnel(status, flow),
+        funnel=_funnel(status, flow), heat=_heat(status, flow), names={row.id: row.name for row in rows},
     )  # fmt: skip
 
 
@@ -118,3 +119,13 @@ def _funnel(status: engine.Answer, flow: str) -> list[tuple[str, int]]:
         ("delivered", delivered),
         ("dead", dead),
     ]
+
+
+def _heat(status: engine.Answer, flow: str) -> list[dict[str, Any]]:
+    """Records that each shard took since the engine's start, the busiest first, beside the busiest of its flow."""
+    found = [each for each in (status.value or {}).get("shards") or () if flow in ("", each["flow"])]
+    most: dict[str, int] = defaultdict(int)
+    for each in found:
+        most[each["flow"]] = max(most[each["flow"]], each["delivered"])
+    found.sort(key=lambda each: -each["delivered"])
+    return [{**each, "most": max(1, most[each["flow"]])} for each in found[:_MOST_SHARDS]]

@@ -8,6 +8,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from headrace.console import overview
+from headrace.console.engine import Answer
 from headrace.console.visit import Console, Visit, page
 from headrace.control import accounts, activity
 from headrace.control.access import Permission
@@ -20,20 +21,31 @@ _LINES: Final = 50
 
 def routes(console: Console) -> list[BaseRoute]:
     """The pages."""
-    return [page(console, "/alerts", alerts), page(console, "/audit", audit)]
+    return [page(console, "/alerts", alerts), page(console, "/alerts/bell", bell), page(console, "/audit", audit)]
 
 
 def alerts(visit: Visit) -> Response:
     """What needs somebody now, as the engine's status shows it, and the alerts it has raised."""
-    status = visit.ask("status")
+    status, raised = visit.ask("status"), visit.ask("alerts", state="all", limit=_LINES)
     names = {row.id: row.name for row in overview.rows(visit.control, visit.caller)}
     live = live_by_flow(status)
     halted = [(flow_id, each) for flow_id, each in live.items() if each.get("halted")]
     paused = [(flow_id, each) for flow_id, each in live.items() if each.get("paused")]
     return visit.page(
-        "alerts.html", stands=status, halted=halted, paused=paused, names=names, raised=visit.ask("alerts"),
+        "alerts.html", stands=status, halted=halted, paused=paused, names=names, raised=raised,
+        open_alerts=_open(raised),
         dead=[(flow_id, each) for flow_id, each in live.items() if each.get("dead_lettered")],
     )  # fmt: skip
+
+
+def _open(raised: Answer) -> list[dict[str, Any]]:
+    """Those that are not over."""
+    return [each for each in raised.value or () if not each.get("until_ms")]
+
+
+def bell(visit: Visit) -> Response:
+    """How many alerts are open, for the top of every page; nothing when there is none, or nobody tells."""
+    return visit.page("bell.html", count=len(visit.ask("alerts", state="open", limit=100).value or ()))
 
 
 def audit(visit: Visit) -> Response:

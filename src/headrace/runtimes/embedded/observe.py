@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -129,4 +129,35 @@ def status(engine: Engine) -> dict[str, Any]:
         "configuration": engine.snapshot.version,
         "p50_ms": quantile_ms(engine.latency_ms, 0.5),
         "p99_ms": quantile_ms(engine.latency_ms, 0.99),
+        "stages": [
+            {"flow": flow_id, "stage": stage, "p50_ms": within_ms(each, 0.5), "p99_ms": within_ms(each, 0.99)}
+            for flow_id, stage, each in _stages(engine)
+            if each.count
+        ],
+        "shards": [
+            {"flow": flow_id, "shard": shard, "delivered": n}
+            for flow_id, stages in engine.stages.flows.items()
+            for shard, n in itertools.islice(sorted(stages.shards.items()), MOST_SHARDS)
+        ],
     }
+
+
+def _stages(engine: Engine) -> Iterator[tuple[str, str, Histogram]]:
+    """Flow id ("" for all), name and histogram of each stage, in the order that an update goes through them."""
+    stages = engine.stages
+    yield "", "accepted", stages.accepted
+    yield "", "decided", stages.decided
+    yield "", "committed", stages.committed
+    for flow_id, each in stages.flows.items():
+        yield flow_id, "sent", each.sent
+        yield flow_id, "acknowledged", each.acknowledged
+
+
+def within_ms(seconds: Histogram, share: float) -> float | None:
+    """The bound within which *share* of what was counted lies, milliseconds; None beyond the last bound."""
+    seen = 0
+    for bound, n in zip(seconds.bounds, seconds.counts, strict=False):
+        seen += n
+        if seen >= share * seconds.count:
+            return bound * 1000
+    return None
