@@ -24,7 +24,7 @@ COMPILED := $(addprefix headrace/,$(addprefix core/,cause.py envelope.py link.py
 	state/keys.py)
 CC_HERE := $(shell command -v cc)
 
-.PHONY: help install run test compiled check fmt docs bench soak test-compiled wheel node-modules postgres requirements clean
+.PHONY: help install run test compiled check fmt docs bench soak test-compiled wheel node-modules postgres browser requirements clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -34,7 +34,7 @@ install: .venv/.run ## Install Headrace and what it needs into .venv
 run: install ## Run the demo: sample profiles in, messages read back from a local stream (ARGS="--once")
 	@$(BIN)/headrace demo $(ARGS)
 
-test: .venv/.dev node-modules postgres ## Run all tests (ARGS="tests/core -x")
+test: .venv/.dev node-modules postgres browser ## Run all tests (ARGS="tests/core -x")
 	@$(BIN)/pytest $(ARGS)
 	@$(if $(ARGS)$(if $(CC_HERE),,no),,$(MAKE) -s test-compiled)
 
@@ -56,13 +56,14 @@ check: .venv/.dev ## Format, lint, types, the rule between rooms, and the fast t
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy src tests
 	@$(BIN)/lint-imports
-	@$(BIN)/pytest -q -m "not slow and not moto and not kinesis_local and not postgres" --hypothesis-profile=quick $(ARGS)
+	@$(BIN)/pytest -q -m "not slow and not moto and not kinesis_local and not postgres and not browser" --hypothesis-profile=quick $(ARGS)
 
 fmt: .venv/.dev ## Format, and mend what can be mended
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-docs: .venv/.dev ## Check that the documents' links resolve and their commands run
+docs: .venv/.dev node-modules browser ## Check that the documents' links resolve and their commands run; take the console's pictures anew
+	@$(BIN)/python -m tests.console.pictures
 	@$(BIN)/pytest -q tests/test_repository.py $(wildcard tests/docs)
 
 bench: .venv/.bench $(if $(CC_HERE),build/compiled/.done) ## Run one benchmark (NAME=writer, NAME=road)
@@ -81,6 +82,9 @@ node-modules: $(NODE)/node_modules/.package-lock.json ## Install the servers tha
 
 postgres: ## Install PostgreSQL's server, which tests start, when it is missing
 	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || $(call debian,postgresql)
+
+browser: ## Install Chromium, which tests drive, when it is missing
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || $(call debian,chromium)
 
 requirements: ## Pin the dependencies of pyproject.toml anew (needs uv)
 	@rm -f requirements/*.txt

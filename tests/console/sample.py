@@ -261,7 +261,9 @@ def _refused_update() -> dict[str, Any]:
 def _backfill(flow_id: str) -> dict[str, Any]:
     return {
         "run": "b-1", "flow": flow_id, "kind": "backfill", "state": "running", "scanned": 31_400,
-        "total_estimate": 48_211, "exported": 9_120, "excluded": 22_280, "started_ms": NOW_MS - 40_000,
+        "total_estimate": 48_211, "exported": 9_120, "waits": "",
+        "excluded": {"not-a-member": 22_280}, "automatic": True, "segments": [], "ended_ms": None,
+        "started_ms": NOW_MS - 40_000,
         "updated_ms": NOW_MS, "eta_s": 22,
     }  # fmt: skip
 
