@@ -175,6 +175,9 @@ def test_what_the_engine_refuses_is_the_callers_to_mend(w: World) -> None:
     assert [each["place"] for each in answer.json()["mistakes"]] == [
         "kind", "segments[0]", "identities[0].id", "rate",
     ]  # fmt: skip
+    some = {"identities": [{"namespace": "email", "id": "ann@example.test"}], "kind": "resend", "rate": 5}
+    run = w.client.post(path, some).json()["run"]
+    assert (w.engine.backfills[run]["identities"], w.engine.backfills[run]["rate"]) == (["email:ann@example.test"], 5)
     assert code(w.client.post(f"{path}/{w.backfill}/stop")) == "1422-400"
     assert code(w.client.get(f"{path}/nope")) == "1101-404"
 

@@ -303,10 +303,11 @@ COMPONENTS: Final[dict[str, Schema]] = {
     "AdhocOrder": obj("order", order=many(obj("segment order statusURL", segment=TEXT, order=TEXT, statusURL=TEXT))),
     "NewBackfill": obj(
         segments={"type": "array", "items": TEXT, "description": "Audiences; all that the flow maps when absent."},
+        identities={"type": "array", "items": obj("namespace id", namespace=TEXT, id=TEXT)},
         kind={"type": "string", "enum": ["backfill", "resend"]},
         qualified_after_ms=TIME_MS,
         qualified_before_ms=TIME_MS,
-        rate={"type": "number", "exclusiveMinimum": 0, "description": "Most profiles a second."},
+        rate={"type": "number", "exclusiveMinimum": 0, "description": "Most exports a second."},
     ),
     "Backfills": obj("backfills", backfills=many(ref("Backfill"))),
     "Backfill": obj("run", run=TEXT, flow=TEXT, kind=TEXT, state=TEXT),

@@ -95,7 +95,7 @@ def start_backfill(control: Control, runtime: Runtime, caller: Caller, flow_id: 
     before_ms = report.whole(given, "qualified_before_ms", "", least=0, most=2**53)
     rate = given.get("rate")
     if rate is not None and (isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate <= 1e9):
-        report.mistake("rate", "must be a number of profiles a second", "above 0")
+        report.mistake("rate", "must be a number of exports a second", "above 0")
     refuse(report.mistakes)
     run = _started(
         runtime, flow.id, kind, segments, identities=identities, qualified_after_ms=after_ms,
@@ -203,7 +203,8 @@ def _segments(report: Report, given: Mapping[str, Any], mapped: set[str]) -> tup
     return tuple(dict.fromkeys(found))
 
 
-def _identities(report: Report, given: Mapping[str, Any]) -> list[dict[str, str]] | None:
+def _identities(report: Report, given: Mapping[str, Any]) -> list[str] | None:
+    """As the engine takes them: ``namespace:id``."""
     found = []
     for index, each in enumerate(report.elements(given, "identities", "")):
         place = f"identities[{index}]"
@@ -211,5 +212,6 @@ def _identities(report: Report, given: Mapping[str, Any]) -> list[dict[str, str]
             report.mistake(place, "must be an object with namespace and id")
             continue
         members = report.members(each, place, ("namespace", "id"))
-        found.append({name: report.text(members, name, place, required=True) for name in ("namespace", "id")})
+        namespace, identity = (report.text(members, name, place, required=True) for name in ("namespace", "id"))
+        found.append(f"{namespace}:{identity}")
     return found or None
