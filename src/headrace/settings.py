@@ -209,6 +209,15 @@ class Settings:
             most=999_999,
         ),
     ] = 0.0
+    dead_letter_cap: Annotated[
+        int,
+        _About(
+            "Exports of a flow that become dead letters within an hour before the flow is paused; 0 for no bound.",
+            "exports",
+            least=0,
+            most=999_999,
+        ),
+    ] = 1000
     damaged_log: Annotated[
         str,
         _About(

@@ -13,6 +13,7 @@ from headrace.clock import System
 from headrace.errors import RefusedError
 from headrace.runtimes.embedded.backfill import Backfills, Order, shown
 from headrace.runtimes.embedded.engine import Engine
+from headrace.runtimes.embedded.letters import Wanted
 from headrace.runtimes.embedded.pauses import Pauses
 from headrace.runtimes.socket import Answer, ask
 from headrace.settings import Settings
@@ -36,10 +37,14 @@ def acting(state: State, keys: Keys, engine: Engine | None) -> dict[str, Answer]
             **dict.fromkeys(_CHANGING, _nobody),
             **_stored_flows(state, keys),
         }
-    return {**_backfills(engine.backfills), **_flows(engine)}
+    return {
+        **_backfills(engine.backfills),
+        **_flows(engine),
+        "dead-letter-replay": lambda wanted: engine.letters.replay(given(Wanted, wanted)),
+    }
 
 
-_CHANGING = ("backfill-start", "backfill-pause", "backfill-resume", "backfill-cancel")
+_CHANGING = ("backfill-start", "backfill-pause", "backfill-resume", "backfill-cancel", "dead-letter-replay")
 
 
 def _nobody(_: Mapping[str, Any]) -> Any:

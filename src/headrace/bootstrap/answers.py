@@ -41,7 +41,8 @@ def answers(state: RocksState, settings: Settings, engine: Engine | None) -> dic
         return list(
             reading.dead_letters(
                 state, keys, limit=int(wanted.get("limit", 20)), kind=str(wanted.get("kind", "")),
-                reason=str(wanted.get("reason", "")), flow=str(wanted.get("flow", "")),
+                reason=str(wanted.get("reason") or ""), flow=str(wanted.get("flow") or ""),
+                before=str(wanted.get("before") or ""),
             )
         )  # fmt: skip
 

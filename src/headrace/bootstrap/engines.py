@@ -39,6 +39,7 @@ def _options(settings: Settings, flows: int) -> Options:
         sandbox=settings.sandbox,
         auto_backfill=settings.auto_backfill == "on",
         backfill_rate=settings.backfill_rate,
+        dead_letter_cap=settings.dead_letter_cap,
     )
 
 

@@ -17,6 +17,7 @@ import typer
 
 from headrace import __version__, settings
 from headrace.cli import accounts, alerts, backfill, files, flows, serve
+from headrace.cli import letters as dead_letters
 from headrace.cli.command import (
     LEFT,
     AsJson,
@@ -87,7 +88,8 @@ def run(
             "--input",
             "-i",
             metavar="FILE|-|URL",
-            help="JSON Lines, plain or gzip; - is standard input; or kinesis://STREAM?region=… (docs/sources.md).",
+            help="JSON Lines, plain or gzip; - is standard input; kinesis://STREAM, kafka://BROKERS/TOPIC "
+            "(docs/sources.md).",
         ),
     ],
     data_dir: DataDir = None,
@@ -141,6 +143,8 @@ def _start(given: Start, *, from_start: bool, from_end: bool) -> Start:
 app.command()(serve.serve)
 app.command("control-process", hidden=True)(serve.control_process)
 app.add_typer(backfill.app, name="backfill", no_args_is_help=True)
+letters.command("export")(dead_letters.export_letters)
+letters.command("replay")(dead_letters.replay_letters)
 app.add_typer(flows.app, name="flows", no_args_is_help=True)
 app.add_typer(accounts.clients, name="clients", no_args_is_help=True)
 app.add_typer(accounts.users, name="users", no_args_is_help=True)

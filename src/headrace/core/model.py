@@ -146,12 +146,22 @@ class Delete(msgspec.Struct, frozen=True):
     profile_id: str
 
 
-class Replay(msgspec.Struct, frozen=True):
-    """Export one profile's current state to one flow in place of a dead letter."""
+class Replay(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Export one profile's current state to one flow in place of a dead letter; or the message that it was.
+
+    Attributes:
+        profile_id: About whom.
+        flow_id: To which flow.
+        letter_id: In place of which dead letter.
+        original: The message as it was, to be exported instead of the current state; empty for that.
+        key: With it, its partition key.
+    """
 
     profile_id: str
     flow_id: str
     letter_id: str
+    original: bytes = b""
+    key: str = ""
 
 
 Input = Update | Tick | Backfill | Delete | Replay
@@ -162,7 +172,7 @@ class Cause(msgspec.Struct, array_like=True, gc=False):
     """Why an export was made.
 
     Attributes:
-        kind: live, backfill, re-send, replay or delete.
+        kind: live, backfill, re-send, catch-up, replay, original (a replay of the message as it was) or delete.
         triggers: Of segment, identity, attribute: those that fired; or consent alone, where it was withdrawn.
         paths: Mapped attribute paths that the update wrote.
         joined: Mapped audiences entered, as ``namespace/id``.

@@ -42,6 +42,8 @@ from headrace.core.view import View
 _EXPORTED: Final = ""
 CATCH_UP: Final = "catch-up"
 """Why a flow over its budget holds back; kind of the exports that make up for it."""
+ORIGINAL: Final = "original"
+"""Kind of the exports that send a dead letter's message as it was."""
 
 
 def step(
@@ -176,7 +178,13 @@ def _delete(envelope: Envelope, ordinal: int, now_ms: int, snapshot: Snapshot) -
 
 def _restate(envelope: Envelope, change: Backfill | Replay, ordinal: int, now_ms: int, snapshot: Snapshot) -> Step:
     """Export the current state to one flow, whatever changed."""
-    kind, run = (change.kind, change.run_id) if isinstance(change, Backfill) else ("replay", change.letter_id)
+    kept = None
+    if isinstance(change, Backfill):
+        kind, run = change.kind, change.run_id
+    else:
+        kind, run = "replay", change.letter_id
+        if change.original:
+            kind, kept = ORIGINAL, (change.key, change.original)
     after = _with(envelope, memberships=envelope.memberships, ordinal=ordinal)
     view = View(envelope, after, [], {}, grew=False, kind=kind, now_ms=now_ms, config=snapshot.version)
     exports: list[tuple[int, int, Export]] = []
@@ -195,7 +203,7 @@ def _restate(envelope: Envelope, change: Backfill | Replay, ordinal: int, now_ms
             held.append(_EXPORTED)
             # Of one that was told of, a consent withdrawn is told too: that may be what was held back.
             withdrawn = [] if consents(flow, after.attributes) else [WITHDRAWN]
-            export, mark = _export(view, flow, mapped, Cause(kind, withdrawn), run)
+            export, mark = _export(view, flow, mapped, Cause(kind, withdrawn), run, kept)
             exports.append((index, mark.bucket, export))
             after.marks = {**after.marks, flow.id: mark}
     if exports:
@@ -205,7 +213,7 @@ def _restate(envelope: Envelope, change: Backfill | Replay, ordinal: int, now_ms
 
 def _wanted(kind: str, profile: Envelope, flow: CompiledFlow, mapped: message.Mapped) -> bool:
     """Backfills are about members. A catch-up also tells of one that has left meanwhile, a replay of anybody."""
-    if kind == "replay" or is_member(profile, mapped):
+    if kind in ("replay", ORIGINAL) or is_member(profile, mapped):
         return True
     mark = profile.marks.get(flow.id)
     return kind == CATCH_UP and mark is not None and (mark.seq > 0 or bool(mark.absorbed))
@@ -293,11 +301,15 @@ def _memberships(view: View, flow: CompiledFlow, mapped: message.Mapped, cause: 
 
 
 def _export(
-    view: View, flow: CompiledFlow, mapped: message.Mapped, cause: Cause, run: str
-) -> tuple[Export, FlowMark]:
-    """Render one export, and what the profile remembers of it."""
+    view: View, flow: CompiledFlow, mapped: message.Mapped, cause: Cause, run: str,
+    kept: tuple[str, bytes] | None = None,
+) -> tuple[Export, FlowMark]:  # fmt: skip
+    """Render one export, or take a kept one (partition key, message), and what the profile remembers of it."""
     after = view.after
-    if flow.partition_key.kind == "profileId":
+    if kept is not None:
+        key = kept[0]
+        bucket = bucket_of(key)
+    elif flow.partition_key.kind == "profileId":
         key = after.profile_id
         if view.bucket < 0:
             view.bucket = bucket_of(key)
@@ -317,14 +329,17 @@ def _export(
     version = after.version + 1
     export_id = digest(flow.id, after.profile_id, str(after.epoch), str(version), flow.digest, run)
     block = None
-    if flow.metadata:
+    if flow.metadata and kept is None:
         block = message.metadata_part(
             flow_id=flow.id, profile_id=after.profile_id, export_id=export_id, seq=seq, version=version,
             epoch=after.epoch, config=view.config, cause=cause,
         )  # fmt: skip
-    content = message.assemble(
-        flow, after.attributes, _memberships(view, flow, mapped, cause), view.identity_part(), block
-    )
+    if kept is not None:
+        content = kept[1]
+    else:
+        content = message.assemble(
+            flow, after.attributes, _memberships(view, flow, mapped, cause), view.identity_part(), block
+        )
     export = Export(
         view.ordinal, after.profile_id, export_id, seq, version, after.epoch, key, content, cause, view.now_ms,
         view.config, waits,

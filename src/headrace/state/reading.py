@@ -16,7 +16,7 @@ def totals(state: State, keys: Keys) -> records.Totals:
 
 
 def dead_letters(
-    state: State, keys: Keys, *, limit: int, kind: str = "", reason: str = "", flow: str = ""
+    state: State, keys: Keys, *, limit: int, kind: str = "", reason: str = "", flow: str = "", before: str = ""
 ) -> Iterator[records.DeadLetter]:
     """Dead letters, the newest first.
 
@@ -27,9 +27,14 @@ def dead_letters(
         kind: Only ``update`` or ``export``; empty for both.
         reason: Only with this reason.
         flow: Only of this flow.
+        before: Only older ones than that of this id.
     """
     found = 0
-    for _, value in state.scan_back(*keys.space(DEAD_LETTER)):
+    start, end = keys.space(DEAD_LETTER)
+    at_ms, _, number = before.partition("-")
+    if at_ms.isdigit() and number.isdigit():
+        end = keys.numbered(DEAD_LETTER, int(at_ms), int(number))
+    for _, value in state.scan_back(start, end):
         letter = records.decode_letter(value)
         if (kind and letter.kind != kind) or (reason and letter.reason != reason) or (flow and letter.flow != flow):
             continue

@@ -27,10 +27,12 @@ from headrace.errors import BugError, RefusedError
 from headrace.runtimes.base import SETTLE_WAIT_S, FlowReport, Report
 from headrace.runtimes.embedded.audiences import Audiences
 from headrace.runtimes.embedded.backfill import Backfills
+from headrace.runtimes.embedded.caps import Cap
 from headrace.runtimes.embedded.decide import Command, Decider, Decision
 from headrace.runtimes.embedded.flow import RunningFlow
 from headrace.runtimes.embedded.housekeeping import Housekeeping
 from headrace.runtimes.embedded.inner import Within
+from headrace.runtimes.embedded.letters import Letters
 from headrace.runtimes.embedded.options import Options
 from headrace.runtimes.embedded.outbox import Staged
 from headrace.runtimes.embedded.overflow import Overflow, with_overflowing
@@ -43,7 +45,7 @@ from headrace.sources.base import Batch as SourceBatch
 from headrace.sources.base import Source
 from headrace.state import records
 from headrace.state.base import Batch, State
-from headrace.state.keys import CONFIGURATION, JOURNAL, LEDGER, POSITION, Keys
+from headrace.state.keys import CONFIGURATION, HEADS, JOURNAL, LEDGER, OUTBOX, POSITION, SETTLED, STALE, Keys
 from headrace.state.pages import Roll
 
 _SETTLED_AT_ONCE: Final = 2000
@@ -152,7 +154,9 @@ class Engine:
             state, keys, snapshot=lambda: self._snapshot, backfills=self.backfills,
             automatic=self.options.auto_backfill,
         )  # fmt: skip
-        for source in (self._timers, self._audiences, self.backfills):
+        self.letters = Letters(state, keys, snapshot=lambda: self._snapshot, totals=self.totals, wake=self.wake)
+        self._cap = Cap(self.options.dead_letter_cap, self.totals, self._over_cap)
+        for source in (self._timers, self._audiences, self.letters, self.backfills):
             self.within.add(source)
 
     # -- faces ------------------------------------------------------------------------------------
@@ -193,6 +197,12 @@ class Engine:
         self._known(flow_id)
         self.pauses.resume(flow_id)
         await self._apply_pauses()
+
+    def _over_cap(self, flow_id: str) -> None:
+        """Too many dead letters within an hour: the rest is kept until somebody has looked at it."""
+        if flow_id in self.configured.by_id and flow_id not in self.pauses.all:
+            self.pauses.pause(flow_id, "keep", self._clock.now_ms(), "dead-letters")
+            self._capping = self._apply_pauses()
 
     def _known(self, flow_id: str) -> CompiledFlow:
         found = self.configured.by_id.get(flow_id)
@@ -243,6 +253,27 @@ class Engine:
         self._reconfigurations.append((snapshot, dict(targets), done))
         self._work.set()
         await done
+
+    def discard_flow(self, flow_id: str) -> int:
+        """Discard what waits of a flow that was deleted, and is no part of the configuration any more.
+
+        Returns:
+            How many exports; counted as discarded with the reason ``flow-deleted``.
+        """
+        counted = self.totals.flows.get(flow_id)
+        if flow_id in self.flows or counted is None:
+            return 0
+        pending = counted.pending
+        write = self._state.batch()
+        for space in (OUTBOX, SETTLED, STALE):
+            start = self._keys.named(space, flow_id) + b"\0"
+            write.delete_range(start, start[:-1] + b"\1")
+        write.delete(self._keys.named(HEADS, flow_id))
+        if pending:
+            counted.discarded["flow-deleted"] = counted.discarded.get("flow-deleted", 0) + pending
+        write.put(self._keys.totals, records.encode(self.totals))
+        self._state.commit(write)
+        return pending
 
     def report(self, *, timed_out: bool = False) -> Report:
         """How the flows stand now."""
@@ -469,13 +500,15 @@ class Engine:
         write = self._state.batch()
         decision: Decision | None = None
         staged: list[tuple[RunningFlow, list[Staged]]] = []
-        inner = self.within.take(_INNER_AT_ONCE, now_ms, write)
+        inner, updates = self.within.take(_INNER_AT_ONCE, now_ms, write)
+        batches += updates
         if batches or commands or inner:
             decision, staged = self._stage_inputs(batches, [*commands, *inner], now_ms, write)
             self._timers.noted(decision.soonest_ms)
         self.within.decided(decision or _NOTHING, len(commands), now_ms, write)
         if settled:
             store_settled(settled, now_ms, self._keys, self._cursor, self.totals, write, self._ledger)
+            self._cap.look(self.totals, now_ms)
         write.put(self._keys.totals, records.encode(self.totals))
         write.put(self._keys.cursor, records.encode(self._cursor))
         decided_s = self._clock.monotonic_s()

@@ -7,18 +7,32 @@ Contract of an inner source (tests/runtimes/test_inner.py):
     N1  What ``take`` gives is decided in the very next commit; whatever ``take`` and ``decided`` put into the batch
         is in that commit.
     N2  Between ``take`` and ``decided`` nothing else happens.
-    N3  After ``due_ms`` answered a time, ``take`` at that time gives inputs, or ``due_ms`` answers another.
+    N3  What a source gives as updates (``updates`` of ``Given``) are the last source batch of the decision.
+    N4  After ``due_ms`` answered a time, ``take`` at that time gives inputs, or ``due_ms`` answers another.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from headrace.clock import Clock
 from headrace.runtimes.embedded.decide import Command, Decision
+from headrace.sources.base import Batch as SourceBatch
 from headrace.state.base import Batch
+
+
+class Given(NamedTuple):
+    """What an inner source gives.
+
+    Attributes:
+        commands: Inputs.
+        updates: Updates, decided before them; None for none.
+    """
+
+    commands: Sequence[Command]
+    updates: SourceBatch | None = None
 
 
 class Inner(Protocol):
@@ -28,7 +42,7 @@ class Inner(Protocol):
         """When it has something next, epoch milliseconds; None for not before something else happens."""
         ...
 
-    def take(self, most: int, now_ms: int, batch: Batch) -> Sequence[Command]:
+    def take(self, most: int, now_ms: int, batch: Batch) -> Sequence[Command] | Given:
         """Up to *most* inputs, now. May put changes of its records into the batch."""
         ...
 
@@ -94,22 +108,26 @@ class Within:
         await self._clock.until(at_ms)
         self._wake()
 
-    def take(self, most: int, now_ms: int, batch: Batch) -> list[Command]:
-        """Up to *most* inputs of the sources that have some."""
+    def take(self, most: int, now_ms: int, batch: Batch) -> tuple[list[Command], list[SourceBatch]]:
+        """Up to *most* inputs of the sources that have some; and updates, of one source at the most."""
         commands: list[Command] = []
+        updates: list[SourceBatch] = []
         self._taken = []
         if self._stopped:
-            return commands
+            return commands, updates
         for source in self._sources:
             due_ms = source.due_ms(now_ms)
             if due_ms is None or due_ms > now_ms:
                 continue
             given = source.take(most - len(commands), now_ms, batch)
+            if isinstance(given, Given):
+                updates += [given.updates] if given.updates is not None else []
+                given = given.commands
             commands += given
             self._taken.append((source, len(given)))
             if len(commands) >= most:
                 break
-        return commands
+        return commands, updates
 
     def decided(self, decision: Decision, first: int, now_ms: int, batch: Batch) -> None:
         """Tell each source what became of its inputs.

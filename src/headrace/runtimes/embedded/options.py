@@ -24,6 +24,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         sandbox: Prefix of all keys.
         page_rows: Rows of journal and ledger that make a page.
         auto_backfill: Audiences that are new to a flow get a backfill of their members.
+        dead_letter_cap: Dead letters of a flow within an hour at which it is paused; 0 for no bound.
         backfill_rate: Most exports a second of a run that says nothing else; 0 for no limit.
     """
 
@@ -41,3 +42,4 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     page_rows: int = PAGE_ROWS
     auto_backfill: bool = False
     backfill_rate: float = 0.0
+    dead_letter_cap: int = 0

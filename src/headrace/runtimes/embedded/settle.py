@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from headrace.destinations.base import Outcome, Verdict
 from headrace.destinations.dispatch import Pending
@@ -14,7 +15,8 @@ from headrace.state.base import Batch
 from headrace.state.keys import DEAD_LETTER, Keys
 from headrace.state.pages import Roll
 
-_KEPT_BYTES = 65_536
+KEPT_BYTES: Final = 65_536
+"""Of the bytes of an update that was refused."""
 _NONE = Outcome()
 
 
@@ -92,7 +94,7 @@ def store_refused(
     for r in refused:
         letter = records.DeadLetter(
             id="", kind="update", at_ms=now_ms, reason=r.reason, detail=r.problem, place=source.place(r.index),
-            body=bytes(source.bodies[r.index][:_KEPT_BYTES]), source=source.source,
+            body=bytes(source.bodies[r.index][:KEPT_BYTES]), source=source.source,
         )  # fmt: skip
         _put_letter(letter, keys, cursor, totals, batch)
 
