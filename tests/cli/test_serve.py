@@ -84,9 +84,9 @@ class Place(NamedTuple):
     kinesis: Child
 
     @contextmanager
-    def serving(self, **env: str) -> Iterator[Serving]:
+    def serving(self, *more: str, **env: str) -> Iterator[Serving]:
         """A process, ready."""
-        arguments = ("serve", "--config", self.folder / "config.json", "--port", "0")
+        arguments = ("serve", "--config", self.folder / "config.json", "--port", "0", *more)
         with background(*arguments, data=self.folder / "data", env=env) as running:
             running.until(lambda: '"ready"' in running.said())
             found = re.search(r"http://127\.0\.0\.1:(\d+)/collection/", running.said())
@@ -273,3 +273,19 @@ def test_a_port_that_is_taken_and_a_folder_that_is_held_are_clear(place: Place) 
         assert held.code == 2, held
         assert f"process {serving.running.pid}" in held.err
     assert headrace(*config, "--port", "70000", data=place.folder / "other").code == 2
+
+
+def test_other_inputs_are_read_beside_the_collection(place: Place) -> None:
+    """A file given with --input is followed while updates are posted; both end in the streams."""
+    lines = list(updates(6, 900, 60))
+    file = place.folder / "input.jsonl"
+    file.write_bytes(b"".join(line + b"\n" for line in lines[:300]))
+    with place.serving("--input", str(file)) as serving:
+        serving.running.until(lambda: serving.totals()["accepted"] == 300)
+        serving.post(lines[300:600])
+        serving.running.until(lambda: serving.totals()["accepted"] == 600)
+        with file.open("ab") as more:
+            more.write(b"".join(line + b"\n" for line in lines[600:]))
+        serving.running.until(lambda: serving.totals()["accepted"] == 900)
+        serving.running.until(serving.settled)
+        serving.hold(lines)

@@ -9,6 +9,8 @@ from headrace import settings
 from headrace.errors import RefusedError
 from headrace.sources.base import Source
 from headrace.sources.jsonl import JsonLines
+from headrace.sources.kafka import parse as parse_kafka
+from headrace.sources.kafka.address import SCHEME as KAFKA
 from headrace.sources.kinesis import parse as parse_kinesis
 from headrace.sources.kinesis.address import SCHEME as KINESIS
 
@@ -19,7 +21,7 @@ def make_inputs(names: Sequence[str], *, follow: bool, begin: Begin = "resume") 
     """A source for each name.
 
     Args:
-        names: ``kinesis://STREAM?…``, a path, or ``-``.
+        names: ``kinesis://STREAM?…``, ``kafka://BROKERS/TOPIC?…``, a path, or ``-``.
         follow: Wait for more at the end.
         begin: Where to begin in each.
 
@@ -37,7 +39,11 @@ def _make(name: str, *, follow: bool, begin: Begin) -> Source:
         from headrace.sources.kinesis.source import KinesisSource
 
         return KinesisSource(parse_kinesis(name, settings.environment()), follow=follow, begin=begin)
+    if name.startswith(KAFKA):
+        from headrace.sources.kafka.source import KafkaSource
+
+        return KafkaSource(parse_kafka(name), follow=follow, begin=begin)
     scheme, found, _ = name.partition("://")
     if found:
-        raise RefusedError(f"{scheme}:// is no kind of input (allowed: a path, -, {KINESIS})")
+        raise RefusedError(f"{scheme}:// is no kind of input (allowed: a path, -, {KINESIS}, {KAFKA})")
     return JsonLines(name, follow=follow, start=begin)

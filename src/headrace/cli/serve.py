@@ -27,7 +27,8 @@ def serve(
         list[str] | None,
         typer.Option(
             "--input", "-i", metavar="FILE|URL",
-            help="Read this as well, waiting for more: JSON Lines, or kinesis://STREAM?region=… (docs/sources.md).",
+            help="Read this as well, waiting for more: JSON Lines, kinesis://STREAM, kafka://BROKERS/TOPIC "
+            "(docs/sources.md).",
         ),
     ] = None,
     host: Annotated[str | None, typer.Option(help="Address of the collection listener.")] = None,

@@ -9,7 +9,8 @@ from aws_kinesis_agg.aggregator import RecordAggregator
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.sources.kinesis.unpack import key_hash, members, plain
+from headrace.sources.kinesis.unpack import key_hash, members
+from headrace.sources.packed import plain
 
 ALL = (0, (1 << 128) - 1)
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from headrace.sources.base import Refused
 from headrace.sources.kinesis.places import Place
 from headrace.sources.kinesis.service import Record, Shard
-from headrace.sources.kinesis.unpack import members, plain
+from headrace.sources.kinesis.unpack import members
+from headrace.sources.packed import plain
 
 
 class Chunk:

@@ -1,6 +1,6 @@
-"""Updates out of records: aggregates of the KPL are taken apart, gzip and zstd are undone.
+"""Updates out of records: aggregates of the Kinesis Producer Library are taken apart.
 
-What looks like either and is not, is an update as it is: the core then says what is wrong with it.
+What looks like one and is not, is an update as it is: the core then says what is wrong with it.
 
 Source: aggregation-format.md of awslabs/amazon-kinesis-producer. As the consumer library does, a member whose hash
 does not belong to the shard is dropped: its writer knows, and wrote it to its own shard as well.
@@ -12,17 +12,8 @@ import hashlib
 from collections.abc import Iterator
 from typing import Final
 
-import zstandard
-
-from headrace.core.model import MAX_UPDATE_BYTES
-from headrace.sources.inflate import MAGIC as GZIP
-from headrace.sources.inflate import BadGzipError, inflate
-
 _AGGREGATE: Final = b"\xf3\x89\x9a\xc2"
 _DIGEST_BYTES: Final = 16
-_ZSTD: Final = b"\x28\xb5\x2f\xfd"
-HEAD_BYTES: Final = 65_536
-"""What is kept of an update over the limit."""
 
 
 def key_hash(key: str) -> int:
@@ -106,28 +97,3 @@ def _varint(message: bytes, at: int) -> tuple[int, int]:
         if byte < 0x80:
             return value, at
         shift += 7
-
-
-def plain(data: bytes) -> tuple[bytes, str]:
-    """An update's own bytes, and why it cannot be one.
-
-    Returns:
-        The bytes and nothing; or its beginning and what is wrong: it is larger than an update may be.
-    """
-    try:
-        if data[:2] == GZIP:
-            inflated = inflate(data, MAX_UPDATE_BYTES)
-            if inflated is None:
-                return data[:HEAD_BYTES], f"inflated it is over the limit of {MAX_UPDATE_BYTES:,} bytes"
-            data = inflated
-        elif data[:4] == _ZSTD:
-            reader = zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(data)
-            inflated = reader.read(MAX_UPDATE_BYTES + 1)
-            if len(inflated) > MAX_UPDATE_BYTES:
-                return data[:HEAD_BYTES], f"inflated it is over the limit of {MAX_UPDATE_BYTES:,} bytes"
-            data = inflated
-    except (BadGzipError, zstandard.ZstdError):
-        return data, ""
-    if len(data) > MAX_UPDATE_BYTES:
-        return data[:HEAD_BYTES], f"the record has {len(data):,} bytes, the limit is {MAX_UPDATE_BYTES:,}"
-    return data, ""
