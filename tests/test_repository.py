@@ -113,7 +113,7 @@ def test_every_requirement_is_pinned_with_hashes() -> None:
     """Each requirement is one exact version with SHA-256 hashes, and the files agree with each other."""
     files = sorted((ROOT / "requirements").glob("*.txt"))
     assert [path.name for path in files] == ["bench.txt", "dev.txt", "run.txt"]
-    versions: dict[str, set[str]] = {}
+    versions: dict[tuple[str, str], set[str]] = {}
     for path in files:
         entries = re.split(r"\n(?=\S)", path.read_text(encoding="utf-8").strip())
         for entry in entries:
