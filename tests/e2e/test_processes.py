@@ -276,3 +276,19 @@ def test_a_head_of_any_size_is_refused(tmp_path: Path) -> None:
             assert b"200" not in answer
             assert not answer or b"431" in answer
         assert server.call("GET", f"{FLOWS}/flows").status_code == 200
+
+
+def test_what_waits_of_a_deleted_flow_is_discarded_and_counted(tmp_path: Path, kinesis: Child) -> None:
+    """A destination that is away keeps its exports; with the flow deleted they are discarded, and the sums hold."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        nobody = f"http://127.0.0.1:{probe.getsockname()[1]}"
+    with serving(tmp_path / "data") as server:
+        tutorial = Tutorial(server, nobody, "one")
+        tutorial.map()
+        until(lambda: tutorial.flow in server.flows(), server.running.said)
+        server.post(*(member(n) for n in range(7)))
+        server.made("DELETE", tutorial.path)
+        line = f'headrace_flow_discarded_total{{flow="{tutorial.flow}",reason="flow-deleted"}} 7.0'
+        until(lambda: line in server.health("/metrics").text, server.running.said)
+        assert f'headrace_flow_pending{{flow="{tutorial.flow}"}} 0.0' in server.health("/metrics").text
+        assert "what waited is discarded" in server.running.said()

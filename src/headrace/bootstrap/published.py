@@ -14,8 +14,9 @@ from headrace import logs
 from headrace.control import auth, publish
 from headrace.control.configuration import Configuration
 from headrace.control.publish import Records
-from headrace.control.resources import Resource, Scope
+from headrace.control.resources import Kind, Resource, Scope
 from headrace.control.secrets import Sealer
+from headrace.control.store import AuditQuery
 from headrace.control.tables import TablesStore
 from headrace.errors import ConfigurationError, RefusedError, StateError
 from headrace.runtimes.embedded.engine import Engine
@@ -106,9 +107,35 @@ class DatabaseRules:
                 logs.get().info("the flows of the database are readable again")
             changed = configuration is not None and await put_in_force(configuration, engine)
             self._digest = digest
+            await self._discard(engine)
         if changed:
             logs.get().info("flows in force", version=engine.snapshot.version, flows=len(engine.snapshot.flows))
         return said(engine, changed=changed)
+
+    async def _discard(self, engine: Engine) -> None:
+        """Discard what waits of flows that were deleted; the audit log says so, their absence alone does not."""
+        gone = [i for i, each in engine.totals.flows.items() if each.pending and i not in engine.snapshot.by_id]
+        deleted: list[str] = []
+        with contextlib.suppress(sa.exc.SQLAlchemyError):  # the next look does it
+            deleted = await asyncio.to_thread(self._deleted, gone) if gone else []
+        for flow_id in deleted:
+            count = engine.discard_flow(flow_id)
+            logs.get(flow=flow_id).warning("the flow was deleted: what waited is discarded", exports=count)
+
+    def _deleted(self, flow_ids: list[str]) -> list[str]:
+        """Which of these flows somebody has deleted."""
+        if self._store is None:
+            return []
+        org, sandbox = organisation_of(self._store, self._settings), self._settings.sandbox
+        with self._store.read() as transaction:
+            return [
+                each
+                for each in flow_ids
+                if transaction.audit(
+                    AuditQuery(org=org, sandbox=sandbox, action="delete", kind="flows", resource_id=each, limit=1)
+                )
+                and transaction.get(Kind.FLOW, Scope(org, sandbox), each) is None
+            ]
 
     def close(self) -> None:
         """Let go of the database."""
