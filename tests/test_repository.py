@@ -121,7 +121,9 @@ def test_every_requirement_is_pinned_with_hashes() -> None:
             assert re.fullmatch(r"[a-z0-9._-]+==[^\s;]+(?: ; .+)?", head), f"{path.name}: {head}"
             assert hashes, f"{path.name}: {head} has no hash"
             assert all(re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", line) for line in hashes), f"{path.name}: {head}"
-            versions.setdefault(re.sub(r"==[^;]*", "", head), set()).add(head)
+            package, _, pinned = head.partition("==")
+            version, _, where = pinned.partition(" ; ")
+            versions.setdefault((package, where), set()).add(version)
     assert all(len(heads) == 1 for heads in versions.values())
 
 
