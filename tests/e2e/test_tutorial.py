@@ -122,7 +122,23 @@ def test_the_tutorial(tmp_path: Path, kinesis: str) -> None:
         assert first["web"]["n"] == 1
         assert first["segmentMembership"]["CRM"]["vip"]["status"] in ("existing", "realized")
         _afterwards(server, api, path, kinesis, target)
+        _audited(server, flow)
         assert PLANTED not in server.running.said() + server.running.shown()
+
+
+def _audited(server: Server, flow: str) -> None:
+    """The audit log has every change of the flow, by whom, with what was before and after, and no secret."""
+    lines = server.made("GET", f"/headrace/audit?resourceId={flow}&limit=100")["items"]
+    assert [each["action"] for each in lines] == [
+        "delete", "update", "enable", "disable", "update", "update", "update", "create",
+    ]  # fmt: skip
+    assert {each["subject"] for each in lines} == {server.keys.client_id}
+    assert (lines[0]["after"], lines[-1]["before"]) == (None, None)
+    paths = [str(each["after"]["transformations"]).count("JSON_PATH") for each in reversed(lines) if each["after"]]
+    assert paths == [0, 0, 1, 2, 2, 2, 2]
+    every = server.made("GET", "/headrace/audit?limit=1000&organisation=true")["items"]
+    assert PLANTED not in str(every)
+    assert "****" in str(every)
 
 
 def _map(api: Curl, path: str, value: Any, selectors: str) -> None:
