@@ -84,7 +84,17 @@ def serving(folder: Path, url: str) -> Iterator[tuple[int, int]]:
     """Run ``headrace serve``; its process id and port."""
     config = folder / "config.json"
     config.write_bytes(msgspec.json.encode(configuration(url)))
-    command = [HEADRACE, "serve", "--config", str(config), "--data-dir", str(folder / "data"), "--port", "0", "--no-api"]
+    command = [
+        HEADRACE,
+        "serve",
+        "--config",
+        str(config),
+        "--data-dir",
+        str(folder / "data"),
+        "--port",
+        "0",
+        "--no-api",
+    ]
     words = folder / "words"
     with words.open("wb") as out:
         child = subprocess.Popen(
