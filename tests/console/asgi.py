@@ -10,7 +10,7 @@ from fastapi import FastAPI
 
 class _Calls(httpx.BaseTransport):
     def __init__(self, app: FastAPI) -> None:
-        self._inner = httpx.ASGITransport(app, client=("127.0.0.1", 50_000))
+        self._inner = httpx.ASGITransport(app, client=("127.0.0.1", 50_000), raise_app_exceptions=False)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Answer one request in a loop of its own."""

@@ -214,3 +214,13 @@ def test_what_is_not_there(installation: Sample, visit: Visit) -> None:
     assert visitor.get("/ui/nothing").status_code == 404
     assert visitor.get("/ui/destinations/nothing").status_code == 404
     assert "There is no such page" in visitor.get("/ui/nothing").text
+
+
+def test_a_page_that_fails_says_so(installation: Sample, visit: Visit) -> None:
+    """What nobody foresaw becomes a page that promises nothing was changed, with the guarded headers."""
+    visitor = visit(installation)
+    installation.engine.answers["status"] = {"totals": "not an object"}
+    answer = visitor.get("/ui/monitoring")
+    assert answer.status_code == 500
+    assert "Something went wrong on our side" in answer.text
+    assert "default-src 'none'" in answer.headers["content-security-policy"]

@@ -7,6 +7,7 @@ from typing import Final
 
 from fastapi import FastAPI
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -15,6 +16,7 @@ from starlette.staticfiles import StaticFiles
 
 from headrace.control.runtime import Runtime
 from headrace.control.service import Control
+from headrace.errors import HeadraceError
 
 from . import rendering
 from .pages import (
@@ -33,8 +35,8 @@ from .pages import (
     sign_in,
     watching,
 )
-from .sessions import Guarded
-from .visit import Console, visit_of
+from .sessions import Guarded, visitor
+from .visit import Console, Visit, visit_of
 
 _STATIC: Final = Path(__file__).parent / "static"
 _PAGES: Final = (
@@ -61,16 +63,20 @@ def pages(console: Console) -> Starlette:
     """Every page, as an application of its own: its errors are pages, those of the API stay what they are."""
     routes: list[BaseRoute] = [route for module in _PAGES for route in module.routes(console)]
 
-    def missing(request: Request, error: Exception) -> Response:
+    async def missing(request: Request, error: Exception) -> Response:
         status = error.status_code if isinstance(error, HTTPException) else 500
-        visit = visit_of(console, request)
+        try:
+            visit = await run_in_threadpool(visit_of, console, request)
+        except HeadraceError:
+            # The database is what is missing.
+            visit = Visit(console, request, caller=None, login="", secret=visitor(request))
         kind = "missing" if status in (404, 405) else "broken"
         return visit.page(
             "refused.html", status=status, title=visit.t(f"error.{kind}.title"), words=visit.t(f"error.{kind}.words"),
             mistakes=(), code="",
         )  # fmt: skip
 
-    return Starlette(routes=routes, exception_handlers={HTTPException: missing})
+    return Starlette(routes=routes, exception_handlers={HTTPException: missing, Exception: missing})
 
 
 async def _to_console(_: Request) -> Response:

@@ -24,6 +24,8 @@ SWITCHES: Final[tuple[tuple[str, str, str], ...]] = (
     ("metadata", "false", "true"),
     ("membershipScope", "all", "mapped"),
     ("statusModel", "current", "seed"),
+    ("pauseMode", "keep", "skip"),
+    ("onDelete", "nothing", "exit"),
 )
 """Settings of ours that the wizard offers: name, what it is without, what it is with."""
 

@@ -13,6 +13,7 @@ from starlette.routing import BaseRoute
 from headrace.console import engine, overview
 from headrace.console.visit import Console, Visit, page
 from headrace.control import runs
+from headrace.control.paging import read
 
 from .destination import figures
 from .destinations import live_by_flow
@@ -21,7 +22,8 @@ HOUR_MS: Final = 3_600_000
 WINDOWS: Final = {"24h": 24, "7d": 7 * 24, "30d": 30 * 24}
 """Name of a window to its hours."""
 _COUNTS: Final = ("received", "activated", "skipped", "failed")
-_MOST_RUNS: Final = 20_000
+_MOST_RUNS: Final = 100_000
+_AT_ONCE: Final = 1000
 _MOST_SHARDS: Final = 32
 
 
@@ -38,9 +40,7 @@ def show(visit: Visit) -> Response:
     now_ms = visit.control.clock.now_ms()
     hours = WINDOWS[window]
     since_ms = now_ms - now_ms % HOUR_MS - (hours - 1) * HOUR_MS
-    wanted = [f"createdAt>={since_ms}", *([f"flowId=={flow}"] if flow else [])]
-    found = overview.every(visit.control, visit.caller, runs.list_runs, *wanted, most=_MOST_RUNS)
-    shown = [figures(each) for each in found]
+    shown = [figures(each) for each in _within(visit, flow, since_ms)]
     rows = overview.rows(visit.control, visit.caller)
     status = visit.ask("status")
     return visit.page(
@@ -49,6 +49,21 @@ def show(visit: Visit) -> Response:
         chart=msgspec.json.encode(_series(shown, since_ms, hours)).decode(), any_runs=bool(shown),
         funnel=_funnel(status, flow), heat=_heat(status, flow), names={row.id: row.name for row in rows},
     )  # fmt: skip
+
+
+def _within(visit: Visit, flow: str, since_ms: int) -> list[dict[str, Any]]:
+    """The runs since then; lists begin with the newest, so what is older is never read."""
+    found: list[dict[str, Any]] = []
+    token: str | None = None
+    wanted = (f"flowId=={flow}",) if flow else ()
+    while len(found) < _MOST_RUNS:
+        listing = read(limit=_AT_ONCE, properties=wanted, token=token, most=_AT_ONCE)
+        part = runs.list_runs(visit.control, visit.caller, listing)
+        found += [each for each in part.items if each["createdAt"] >= since_ms]
+        token = part.token
+        if token is None or (part.items and part.items[-1]["createdAt"] < since_ms):
+            break
+    return found
 
 
 def _sums(shown: Sequence[dict[str, Any]]) -> dict[str, Any]:
