@@ -11,7 +11,7 @@ import msgspec
 
 from headrace.clock import System
 from headrace.errors import RefusedError
-from headrace.runtimes.embedded import explain, observe
+from headrace.runtimes.embedded import explain, observe, schema
 from headrace.runtimes.embedded.engine import Engine
 from headrace.runtimes.embedded.follow import Followers
 from headrace.runtimes.embedded.refold import refold
@@ -26,7 +26,9 @@ from . import alerting
 from .acting import acting
 from .folder import installation_key, open_state
 
-SLOW_ANSWERS: Final = frozenset({"backup", "replay", "journal", "dead-letters", "ledger", "explain"})
+SLOW_ANSWERS: Final = frozenset(
+    {"backup", "replay", "journal", "dead-letters", "ledger", "explain", "observed-schema"}
+)
 """Requests that read much and change nothing."""
 
 
@@ -73,6 +75,7 @@ def answers(state: RocksState, settings: Settings, engine: Engine | None) -> dic
         "ledger": lambda wanted: ledger.answer(state, keys, wanted),
         "explain": lambda wanted: explain.answer(state, keys, wanted),
         "alerts": lambda wanted: alerting.answer(settings, wanted),
+        "observed-schema": lambda _: schema.observed(state, keys),
         **acting(state, keys, engine),
     }
 
