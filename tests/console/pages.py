@@ -36,6 +36,7 @@ def pages(sample: Sample) -> dict[str, str]:
         "dead-letters": f"/ui/dead-letters?flow={flow}",
         "dead-letter": f"/ui/dead-letters/{letter}",
         "replay": f"/ui/dead-letters/replay?flow={flow}",
+        "replay-updates": "/ui/dead-letters/replay?reason=no-identity",
         "alerts": "/ui/alerts",
         "audit": "/ui/audit",
         "users": "/ui/people",

@@ -183,7 +183,7 @@ def answers(flow_ids: list[str]) -> dict[str, Any]:
             each for each in (*letters, _refused_update()) if given.get("flow") in (None, "", each.get("flow"))
         ],
         "dead-letter": lambda id: next((each for each in (*letters, _refused_update()) if each["id"] == id), None),
-        "dead-letter-replay": lambda **given: {"replayed": 0 if given["dry_run"] else 3, "would_replay": 3},
+        "dead-letter-replay": _replay,
         "backfill-start": lambda **_: {"run": "b-2"},
         "backfill-status": lambda **_: [_backfill(first)],
         "backfill-pause": {},
@@ -246,6 +246,14 @@ def _letter(flow_id: str, number: int) -> dict[str, Any]:
         "id": f"{NOW_MS - 5 * HOUR_MS + number}-{number}", "kind": "export", "at_ms": NOW_MS - 5 * HOUR_MS + number,
         "reason": "record-too-large", "detail": "1,204,112 bytes are over the stream's limit of 1,048,576",
         "flow": flow_id, "export": export, "attempts": 1,
+    }  # fmt: skip
+
+
+def _replay(**given: Any) -> dict[str, Any]:
+    updates = given["filter"].get("kind") == "update"
+    return {
+        "updates": int(updates), "exports": 0 if updates else 2, "left": {} if updates else {"consent": 1},
+        "dry_run": given["dry_run"],
     }  # fmt: skip
 
 

@@ -141,9 +141,22 @@ def _watch(tab: Tab, server: Server, way: Door, kinesis: str) -> None:
     assert count(kinesis) == 2
     page.get_by_role("link", name="Leads").first.click()
     expect(page.locator(".figure.warn dd")).to_have_text("3")
+    _see_the_alert(tab)
+    page.get_by_role("link", name="Browse").click()
+    page.get_by_role("link", name="Leads").first.click()
     way.open()
     expect(page.locator(".figure.good dd")).to_have_text("5", timeout=60_000)
     assert count(kinesis) == 5
+
+
+def _see_the_alert(tab: Tab) -> None:
+    """The bell counts it, and its page says what to do."""
+    tab.open("/ui/alerts")
+    silent = tab.page.get_by_text("the destination does not answer", exact=False)
+    expect(silent.first).to_be_visible(timeout=60_000)
+    tab.open("/ui/alerts")
+    expect(tab.page.locator(".bell .count")).to_have_text("1")
+    expect(tab.page.get_by_text("Nothing is lost").first).to_be_visible()
 
 
 def test_a_denied_permission_is_shown_with_what_to_add(browser: Browser, kinesis: str, tmp_path: Path) -> None:

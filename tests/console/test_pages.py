@@ -224,3 +224,32 @@ def test_a_page_that_fails_says_so(installation: Sample, visit: Visit) -> None:
     assert answer.status_code == 500
     assert "Something went wrong on our side" in answer.text
     assert "default-src 'none'" in answer.headers["content-security-policy"]
+
+
+def test_dead_letters_are_sent_again(installation: Sample, visit: Visit) -> None:
+    """A dry run says how many, and what stays; sending again asks the engine for those that were chosen."""
+    visitor, flow = visit(installation), installation.flows[0]
+    ids = re.findall(r'name="id" value="([^"]+)"', visitor.get("/ui/dead-letters", flow=flow).text)[:2]
+    asked = words(visitor.client.get("/ui/dead-letters/replay", params={"flow": flow, "id": ids}).text)
+    assert "Exported again 2 Stay 1" in asked
+    assert "consent does not allow it" in asked.replace("&#39;", "'")
+    done = visitor.post("/ui/dead-letters/replay", flow=flow, id=ids, original="true")
+    assert done.status_code == 200
+    assert installation.engine.asked[-1] == (
+        "dead-letter-replay", {"ids": ids, "filter": {"flow": flow}, "dry_run": False, "original": True},
+    )  # fmt: skip
+
+
+def test_refused_updates_are_decided_again(installation: Sample, visit: Visit) -> None:
+    """They belong to no destination; the audit log tells who did it."""
+    visitor = visit(installation)
+    letter = re.findall(r'href="(/ui/dead-letters/[^"/]+-0)"', visitor.get("/ui/dead-letters", kind="update").text)[
+        -1
+    ]
+    path = re.findall(r'href="(/ui/dead-letters/replay[^"]+)"', visitor.get(letter).text)[0].replace("&amp;", "&")
+    assert "Decided again 1" in words(visitor.get(path).text)
+    visitor.post("/ui/dead-letters/replay", flow="", id=letter.rpartition("/")[2])
+    assert installation.engine.asked[-1][1]["filter"] == {"kind": "update"}
+    assert "replay" in visitor.get("/ui/audit", kind="deadLetters").text or "replay" in visitor.get("/ui/audit").text
+    activator = visit(installation, "activator")
+    assert activator.get(path).status_code == 403

@@ -82,3 +82,8 @@ def ask(control: Control, runtime: Runtime, caller: Caller, question: str, **arg
         return _engine.asked(runtime, question, **arguments)
 
     return tried(asked)
+
+
+def may_ask(caller: Caller, question: str) -> bool:
+    """True when the caller has what a question needs."""
+    return caller.permissions.issuperset(NEEDED[question])

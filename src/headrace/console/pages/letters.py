@@ -14,7 +14,8 @@ from headrace.console.causes import cause_of, export_of, words
 from headrace.console.masking import masked, masked_message
 from headrace.console.visit import Console, Visit, page
 from headrace.control import dead_letters
-from headrace.control.access import ACTIVATE, require
+from headrace.control import engine as control_engine
+from headrace.control.access import ACTIVATE
 
 _MOST: Final = 100
 _KINDS: Final = ("", "export", "update")
@@ -40,7 +41,7 @@ def browse(visit: Visit) -> Response:
     return visit.page(
         "letters.html", answer=answer, letters=found, rows=rows, flow=flow, reason=reason, kind=kind, kinds=_KINDS,
         names={each.id: each.name for each in rows}, reasons=sorted({each["reason"] for each in found} | {reason}),
-        most=_MOST, replayable=bool(flow) and visit.may(*ACTIVATE),
+        most=_MOST, replayable=_may_replay(visit, flow, kind),
     )  # fmt: skip
 
 
@@ -62,8 +63,14 @@ def show(visit: Visit) -> Response:
         content=content if unmask or content is None else hide(content), text=text if unmask else "",
         unmask=unmask, cause=words(cause_of(letter["export"][8]), visit.t) if export else "",
         names={each.id: each.name for each in overview.rows(visit.control, visit.caller)},
-        may_replay=visit.may(*ACTIVATE), status=200 if letter or not answer.ok else 404,
+        may_replay=_may_replay(visit, letter.get("flow", ""), letter.get("kind", "")),
+        status=200 if letter or not answer.ok else 404,
     )  # fmt: skip
+
+
+def _may_replay(visit: Visit, flow: str, kind: str) -> bool:
+    """Whether to offer it: for the exports of one flow, or for updates."""
+    return visit.may(*ACTIVATE) if flow else kind == "update" and engine.may_ask(visit.caller, "dead-letter-replay")
 
 
 def _body(visit: Visit, read: Any, ids: list[str]) -> dict[str, Any]:
@@ -75,30 +82,45 @@ def _body(visit: Visit, read: Any, ids: list[str]) -> dict[str, Any]:
     return body
 
 
-def ask_replay(visit: Visit) -> Response:
-    """How many would be sent again, found out by a dry run."""
-    require(visit.caller, ACTIVATE)
-    flow_id, ids = visit.query("flow"), [each for each in visit.request.query_params.getlist("id") if each]
-    row = overview.row(visit.control, visit.caller, flow_id)
-    body = _body(visit, visit.query, ids)
-    tried = engine.tried(
-        lambda: dead_letters.replay_dead_letters(
-            visit.control, visit.runtime, visit.caller, flow_id, {**body, "dryRun": True}
+def _replayed(visit: Visit, flow_id: str, body: dict[str, Any], *, dry_run: bool) -> engine.Answer:
+    """Replay a flow's exports, or without a flow refused updates, which no use case is about.
+
+    Raises:
+        UseCaseError: 2120-403, or what the use case raises.
+    """
+    if flow_id:
+        whole = {**body, "dryRun": dry_run}
+        return engine.tried(
+            lambda: dead_letters.replay_dead_letters(visit.control, visit.runtime, visit.caller, flow_id, whole)
         )
-    )
+    wanted = {"kind": "update"} | ({"reason": body["reason"]} if "reason" in body else {})
+    answer = visit.ask("dead-letter-replay", ids=body.get("ids"), filter=wanted, dry_run=dry_run)
+    if answer.ok and not dry_run:
+        control_engine.note(visit.control, visit.caller, "replay", "deadLetters", "updates", body)
+    return answer
+
+
+def _name(visit: Visit, flow_id: str) -> str:
+    if not flow_id:
+        return visit.t("letters.updates")
+    return overview.row(visit.control, visit.caller, flow_id).name
+
+
+def ask_replay(visit: Visit) -> Response:
+    """How many would be sent or decided again, found out by a dry run."""
+    flow_id, ids = visit.query("flow"), [each for each in visit.request.query_params.getlist("id") if each]
+    body = _body(visit, visit.query, ids)
+    tried = _replayed(visit, flow_id, body, dry_run=True)
     path = f"/headrace/flows/{flow_id}/dead-letters/replay"
     return visit.page(
-        "replay.html", row=row, ids=ids, reason=visit.query("reason"), original=body["original"], tried=tried,
-        calls=[call(visit, "POST", path, body)],
+        "replay.html", flow=flow_id, name=_name(visit, flow_id), ids=ids, reason=visit.query("reason"),
+        original=body["original"], tried=tried, calls=[call(visit, "POST", path, body)] if flow_id else [],
     )  # fmt: skip
 
 
 def replay(visit: Visit) -> Response:
-    """Send again."""
-    flow_id, ids = visit.field("flow"), visit.fields("id")
-    row = overview.row(visit.control, visit.caller, flow_id)
-    body = _body(visit, visit.field, ids)
-    done = engine.tried(
-        lambda: dead_letters.replay_dead_letters(visit.control, visit.runtime, visit.caller, flow_id, body)
-    )
-    return visit.page("replayed.html", row=row, done=done, status=200 if done.ok else 409)
+    """Send, or decide, again."""
+    flow_id = visit.field("flow")
+    body = _body(visit, visit.field, visit.fields("id"))
+    done = _replayed(visit, flow_id, body, dry_run=False)
+    return visit.page("replayed.html", flow=flow_id, done=done, status=200 if done.ok else 409)
