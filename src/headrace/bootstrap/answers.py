@@ -22,12 +22,12 @@ from headrace.state.backup import back_up
 from headrace.state.keys import Keys
 from headrace.state.rocksdb import RocksState
 
-from . import alerting
+from . import alerting, previews
 from .acting import acting
 from .folder import installation_key, open_state
 
 SLOW_ANSWERS: Final = frozenset(
-    {"backup", "replay", "journal", "dead-letters", "ledger", "explain", "observed-schema"}
+    {"backup", "replay", "journal", "dead-letters", "ledger", "explain", "preview", "observed-schema"}
 )
 """Requests that read much and change nothing."""
 
@@ -75,6 +75,7 @@ def answers(state: RocksState, settings: Settings, engine: Engine | None) -> dic
         "ledger": lambda wanted: ledger.answer(state, keys, wanted),
         "explain": lambda wanted: explain.answer(state, keys, wanted),
         "alerts": lambda wanted: alerting.answer(settings, wanted),
+        "preview": lambda wanted: previews.answer(state, settings, engine, wanted),
         "observed-schema": lambda _: schema.observed(state, keys),
         **acting(state, keys, engine),
     }

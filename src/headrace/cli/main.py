@@ -16,7 +16,7 @@ import pybase64
 import typer
 
 from headrace import __version__, settings
-from headrace.cli import accounts, alerts, backfill, files, flows, serve
+from headrace.cli import accounts, alerts, backfill, files, flows, preview, serve
 from headrace.cli import letters as dead_letters
 from headrace.cli.command import (
     LEFT,
@@ -150,6 +150,7 @@ app.add_typer(accounts.clients, name="clients", no_args_is_help=True)
 app.add_typer(accounts.users, name="users", no_args_is_help=True)
 app.add_typer(accounts.roles, name="roles", no_args_is_help=True)
 app.command("sign-in-link")(accounts.sign_in_link)
+app.command()(preview.preview)
 app.command()(files.apply)
 app.command()(files.diff)
 app.command()(files.export)
