@@ -29,7 +29,7 @@ def test_restored_elsewhere_it_is_the_same(tmp_path: Path) -> None:
     made = back_up(state, KEY, tmp_path / "backup", 1)
     state.close()
     assert made.keys == 20_000
-    assert restore(tmp_path / "backup", tmp_path / "two") == made
+    assert restore(tmp_path / "backup", tmp_path / "two", 1) == made
     again = RocksState(tmp_path / "two")
     assert list(again.scan(b"", b"\xff")) == before
     again.close()
@@ -61,7 +61,7 @@ def test_a_backup_cut_short_is_refused_and_nothing_restored(tmp_path: Path, cut:
     whole = (tmp_path / "backup").read_bytes()
     (tmp_path / "cut").write_bytes(whole[:cut])
     with pytest.raises(RefusedError):
-        restore(tmp_path / "cut", tmp_path / "two")
+        restore(tmp_path / "cut", tmp_path / "two", 1)
     assert not (tmp_path / "two").exists()
 
 
@@ -74,7 +74,7 @@ def test_a_changed_byte_is_found(tmp_path: Path) -> None:
     content[len(content) // 2] ^= 1
     (tmp_path / "backup").write_bytes(content)
     with pytest.raises(RefusedError, match="damaged"):
-        restore(tmp_path / "backup", tmp_path / "two")
+        restore(tmp_path / "backup", tmp_path / "two", 1)
 
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
@@ -85,4 +85,4 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
         back_up(state, KEY, tmp_path / "backup", 1)
     state.close()
     with pytest.raises(RefusedError, match="not empty"):
-        restore(tmp_path / "backup", tmp_path / "one")
+        restore(tmp_path / "backup", tmp_path / "one", 1)

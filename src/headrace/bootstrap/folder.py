@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from headrace.clock import System
 from headrace.errors import StateError, StorageError
 from headrace.settings import Settings
 from headrace.state.backup import Tail, restore
@@ -70,4 +71,4 @@ def open_state(settings: Settings) -> Iterator[RocksState]:
 
 def restore_folder(settings: Settings, source: Path) -> Tail:
     """Make the data folder of a backup; it must be empty."""
-    return restore(source, settings.data_dir)
+    return restore(source, settings.data_dir, System().now_ms())

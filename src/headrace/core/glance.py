@@ -29,3 +29,29 @@ class Glance(msgspec.Struct, array_like=True, gc=False):
 
 glance: Final = msgspec.msgpack.Decoder(Glance).decode
 """Look at the bytes of an envelope."""
+
+
+class _Rest(msgspec.Struct, array_like=True):
+    """An ``Envelope`` whose other fields are passed on unread."""
+
+    format: int
+    profile_id: msgspec.Raw
+    epoch: int
+    version: msgspec.Raw
+    identities: msgspec.Raw
+    attributes: msgspec.Raw
+    stamps: msgspec.Raw
+    memberships: msgspec.Raw
+    marks: msgspec.Raw
+    ordinal: msgspec.Raw
+
+
+_rest: Final = msgspec.msgpack.Decoder(_Rest).decode
+_encode: Final = msgspec.msgpack.Encoder().encode
+
+
+def with_epoch(stored: bytes, epoch: int) -> bytes:
+    """The bytes of the same profile in another epoch."""
+    envelope = _rest(stored)
+    envelope.epoch = epoch
+    return _encode(envelope)

@@ -20,6 +20,7 @@ import msgspec
 import zstandard
 
 from headrace.errors import RefusedError, StorageError
+from headrace.state.restored import Renumbering
 from headrace.state.rocksdb import DISK_FORMAT, RocksState
 
 FORMAT: Final = 1
@@ -99,12 +100,13 @@ def _write_chunks(file: BinaryIO, entries: Iterator[tuple[bytes, bytes]]) -> Tai
     return Tail(count, digest.hexdigest())
 
 
-def restore(source: Path, folder: Path) -> Tail:
-    """Make a data folder of a backup.
+def restore(source: Path, folder: Path, now_ms: int) -> Tail:
+    """Make a data folder of a backup. What follows in it is told apart from what was lost (``state/restored.py``).
 
     Args:
         source: The file.
         folder: It must not exist, or be empty.
+        now_ms: Time of the restore.
 
     Raises:
         RefusedError: The folder holds something, or the file is no whole backup; the folder is then left as it was.
@@ -116,15 +118,18 @@ def restore(source: Path, folder: Path) -> Tail:
         with source.open("rb") as file:
             head = _head(file, source)
             expected = _verify(file, source)
-            file.seek(0)
-            file.readline()
+            renumbering = Renumbering(now_ms)
+            for entries in _chunks(file, source):
+                renumbering.look(entries)
+            renumbering.close()
             state = RocksState(folder)
             try:
                 for entries in _chunks(file, source):
                     batch = state.batch()
-                    for key, value in entries:
+                    for key, value in renumbering.changed(entries):
                         batch.put(key, value)
                     state.commit(batch)
+                renumbering.finish(state)
                 state.sync()
             finally:
                 state.close()
@@ -166,6 +171,8 @@ def _verify(file: BinaryIO, source: Path) -> Tail:
 
 
 def _chunks(file: BinaryIO, source: Path) -> Iterator[list[tuple[bytes, bytes]]]:
+    file.seek(0)
+    file.readline()
     expand = zstandard.ZstdDecompressor().decompress
     decode = msgspec.msgpack.Decoder(list[tuple[bytes, bytes]]).decode
     while size := int.from_bytes(_exactly(file, 4, source), "big"):

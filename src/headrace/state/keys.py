@@ -14,13 +14,14 @@ disk: a key space is never given another shape, only new letters are added.
     G (J or L) column row                 page: what a run of such blocks holds (state/pages.py)
     D time number                         dead letter
     V flow \\0 profile id                  stale: the flow held back what changed (runtimes/embedded/overflow.py)
+    W flow \\0 profile id                  discard: exports about the profile before an ordinal are not sent
     X due kind ordinal                    timers, by due time: update ids that expire
     E due ordinal                         timers, by due time: profiles of which a membership ends, 16 bytes each
     Q source                              position
     T                                     totals
     B run                                 backfill run
     C version                             configuration, canonical
-    M name                                single facts: next ordinal, settlement batch
+    M name                                single facts: next ordinal, settlement batch, first ordinal after a restore
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ LEDGER: Final = b"L"
 PAGE: Final = b"G"
 DEAD_LETTER: Final = b"D"
 STALE: Final = b"V"
+DISCARD: Final = b"W"
 TIMER: Final = b"X"
 END: Final = b"E"
 POSITION: Final = b"Q"
@@ -58,6 +60,7 @@ class Keys:
         self._identity = self.prefix + IDENTITY
         self.totals = self.prefix + TOTALS
         self.cursor = self.prefix + FACT + b"cursor"
+        self.restored = self.prefix + FACT + b"restored"
 
     def profile(self, profile_id: str) -> bytes:
         """Key of an envelope."""
@@ -74,6 +77,10 @@ class Keys:
     def stale(self, flow_id: str, profile_id: str) -> bytes:
         """Key of a flow's stale mark of a profile."""
         return self.prefix + STALE + flow_id.encode() + b"\0" + profile_id.encode()
+
+    def discard(self, flow_id: str, profile_id: str) -> bytes:
+        """Key of what a flow does not send about a profile."""
+        return self.prefix + DISCARD + flow_id.encode() + b"\0" + profile_id.encode()
 
     def bucket(self, space: bytes, flow_id: str, bucket: int) -> bytes:
         """Prefix of a bucket of the outbox or of its settled marks."""

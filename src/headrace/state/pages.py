@@ -143,7 +143,7 @@ class Roll:
         batch.put(self._keys.numbered(self._space, first), stored)
         page = self._note(first, block, len(stored))
         if page.last - page.first + 1 >= self._page_rows:
-            self._seal(batch)
+            self.seal(batch)
 
     def _note(self, first: int, block: Block, size: int) -> Page:
         for column, marks in marks_of(block).items():
@@ -162,7 +162,8 @@ class Roll:
         self.bytes += size
         return page
 
-    def _seal(self, batch: Batch) -> None:
+    def seal(self, batch: Batch) -> None:
+        """Put the page that is open into a batch, however short it is."""
         page = self._open
         if page is None:
             return
@@ -181,7 +182,7 @@ class Roll:
         if page is not None and (
             now_ms - page.least_ms >= min(_SEAL_MS, age_ms // 8) or page.bytes > most_bytes // 8
         ):
-            self._seal(batch)
+            self.seal(batch)
         pages, last = self._pages, 0
         while pages and (pages[0].most_ms < now_ms - age_ms or self.bytes > most_bytes):
             gone = pages.popleft()

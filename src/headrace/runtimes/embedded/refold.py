@@ -14,6 +14,7 @@ from headrace.state import reading, records
 from headrace.state.base import State
 from headrace.state.keys import CONFIGURATION, DEAD_LETTER, IDENTITY, LEDGER, OUTBOX, PROFILE, Keys
 from headrace.state.memory import MemoryState
+from headrace.state.restored import restored_at
 
 _COMMANDS = {records.TICK: Tick, records.BACKFILL: Backfill, records.DELETE: Delete, records.REPLAY: Replay}
 
@@ -23,7 +24,8 @@ class Comparison(msgspec.Struct):
 
     Attributes:
         inputs: Inputs folded.
-        first: Ordinal of the first; above 1 the journal's beginning has been removed by age.
+        first: Ordinal of the first; above 1 the journal's beginning has been removed by age, or lies before a
+            restore, which gave the profiles other epochs.
         profiles: Profiles compared: those made within the journal.
         older: Profiles made before its beginning, which it cannot tell.
         differing: Ids of profiles whose stored bytes are not what the inputs come to.
@@ -52,12 +54,15 @@ def refold(state: State, keys: Keys, installation_key: bytes) -> Comparison:
 
     Memory grows with the profiles of the journal: this is for finding faults, not for every day.
     """
-    found = Comparison()
+    restored = restored_at(state, keys)
+    found = Comparison(first=max(restored, 1))
     memory = MemoryState()
     decider: Decider | None = None
     snapshots: dict[str, Snapshot] = {}
     exports: set[str] = set()
-    for block in reading.journal(state, keys):
+    for block in reading.journal(state, keys, restored):
+        if block.first < restored:
+            continue
         if decider is None:
             found.first = block.first
         snapshot = snapshots.get(block.config)
