@@ -224,7 +224,7 @@ def test_w2_a_merge_may_take_the_consent_of_the_absorbed_profile_away() -> None:
 
 
 def test_a_paused_flow_keeps_or_skips() -> None:
-    """Kept exports are made and wait; skipped changes are explained, withdrawn consent among them."""
+    """Kept exports are made and wait; skipped changes are explained; a withdrawal and a deletion are not skipped."""
     assert reasons(JOIN, update("A:1", x=1), paused=True) == ["", ""]
     assert reasons(JOIN, update("A:1", z=1), paused=True, pause_mode="skip") == ["paused", "no-relevant-change"]
     assert reasons(JOIN, pause_mode="skip") == [""]
@@ -236,7 +236,7 @@ def test_a_paused_flow_keeps_or_skips() -> None:
     profiles.apply(update("A:1", into={"vip": "realized"}, **YES))
     profiles.config = paused
     assert profiles.held(Delete("unknown")) == ["unknown-profile"]
-    assert profiles.held(update("A:1", **NO)) == ["paused"]
+    assert profiles.held(update("A:1", **NO)) == [""], "a withdrawal is told whatever the pause"
     profiles.apply(update("A:1", **YES))
     assert profiles.held(Delete(profiles.born[0])) == [""], "there is nobody left of whom a catch-up could tell"
 

@@ -87,8 +87,7 @@ def _without_consent(view: View, flow: CompiledFlow, mapped: message.Mapped, *, 
     ]
     if not told:
         return WITHDRAWN if relevant else "no-relevant-change"
-    if flow.paused and flow.pause_mode == "skip":
-        return "paused"
+    # Neither a pause nor a backlog holds this back: what waits before it is given up.
     return Cause(view.kind, [WITHDRAWN], [], [], sorted({name for side in told for name in members(side, mapped)}))
 
 

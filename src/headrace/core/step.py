@@ -238,7 +238,7 @@ def _decide(view: View, snapshot: Snapshot, notes: Notes, *, changed: bool) -> S
         if isinstance(why, str):
             held.append(why)
             continue
-        if flow.id in snapshot.overflowing:
+        if flow.id in snapshot.overflowing and WITHDRAWN not in why.triggers:
             held.append(CATCH_UP)
             continue
         held.append(_EXPORTED)

@@ -4,13 +4,14 @@ A profile is a lane: one export of it is on its way at a time, the others wait b
 so requests fill up all the same, and a refused record holds back its own lane only.
 
 Holds always (tests/destinations/test_dispatch.py checks each by its number):
-    D1  Every export that was added is settled exactly once: delivered or rejected.
+    D1  Every export that was added is settled exactly once: delivered, rejected or discarded.
     D2  The exports of one lane are written in the order added, each after the one before it is settled,
         and none before what its ``after`` names is settled.
     D3  Only what was refused, or whose fate is unknown, is written again.
     D4  No request is over a limit of the writer; no more requests are under way than it allows.
     D5  HALT keeps every record, and is tried again with one request after a pause.
     D6  A shard that throttles slows the records it takes, and no others.
+    D8  Of a lane in ``discarding`` nothing that lies before its bound is written from then on.
     D7  A stream that does not answer gets one probe at a time, and all again at its first answer.
 """
 
@@ -99,6 +100,8 @@ class Dispatcher:
         self._later: list[tuple[float, int, list[Pending]]] = []
         self._forced: deque[list[Pending]] = deque()
         self._blocked: dict[tuple[int, int], list[Pending]] = {}
+        self.discarding: dict[str, tuple[int, str]] = {}
+        """Lane to the ordinal before which its exports are given up, and why."""
         self._stalled: dict[str, Pending] = {}
         """Heads of lanes that are in ``_blocked``."""
         self._flying: dict[asyncio.Task[None], list[Pending]] = {}
@@ -367,6 +370,10 @@ class Dispatcher:
         return batch
 
     def _start(self, batch: list[Pending]) -> None:
+        if self.discarding:
+            batch = self._without_discarded(batch)
+            if not batch:
+                return
         limits = self._writer.limits
         most, chars = min(limits.record_bytes, limits.request_bytes), limits.key_chars
         lengths = [len(p.key) for p in batch]
@@ -386,6 +393,21 @@ class Dispatcher:
         self._wake.set()
         if not task.cancelled() and (error := task.exception()) is not None:
             self._failure = error
+
+    def _without_discarded(self, batch: list[Pending]) -> list[Pending]:
+        """What is still to be sent; the others are settled as discarded."""
+        rest: list[Pending] = []
+        gone: list[Pending] = []
+        for p in batch:
+            bound = self.discarding.get(p.lane)
+            if bound is None or p.export.ordinal >= bound[0]:
+                rest.append(p)
+            else:
+                p.discarded, p.outcome = bound[1], None
+                gone.append(p)
+        if gone:
+            self._release(gone)
+        return rest
 
     def _without_oversize(self, batch: list[Pending]) -> list[Pending]:
         limits = self._writer.limits

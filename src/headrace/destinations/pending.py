@@ -25,11 +25,12 @@ class Pending:
         attempts: Writes so far.
         unknown: Of those, how many ended with its fate unknown.
         outcome: Of the last write; None before it.
+        discarded: Why it was given up unsent (``core.reasons.DISCARDS``); "" for what was not.
     """
 
     # A class of its own and no struct: compiled, the dispatcher reads its members without asking the type.
-    __slots__ = ("after", "attempts", "block", "data", "export", "index", "kept", "key", "lane", "outcome", "size",
-                 "unknown")  # fmt: skip
+    __slots__ = ("after", "attempts", "block", "data", "discarded", "export", "index", "kept", "key", "lane",
+                 "outcome", "size", "unknown")  # fmt: skip
 
     def __init__(self, export: Export, block: Block, index: int) -> None:
         key, data = export.key, export.data
@@ -45,6 +46,7 @@ class Pending:
         self.attempts = 0
         self.unknown = 0
         self.outcome: Outcome | None = None
+        self.discarded = ""
 
 
 def pending(export: Export, block: Block, index: int) -> Pending:

@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from headrace.core.model import Cause
+from headrace.core.reasons import DISCARDS
 from headrace.state import records
 from headrace.state.base import State
 from headrace.state.keys import LEDGER, MOST, Keys
@@ -19,6 +20,7 @@ from headrace.state.pages import EXPORT_ID, PROFILE_ID, SEQUENCE, Pages, Reader,
 
 DELIVERED: Final = "delivered"
 DEAD_LETTER: Final = "dead-letter"
+DISCARDED: Final = "discarded"
 
 
 class Query(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,7 +75,7 @@ class Entry(msgspec.Struct, kw_only=True):
         cause: Why it was made.
         made_ms: When, epoch milliseconds.
         settled_ms: When its outcome was stored.
-        outcome: delivered or dead-letter.
+        outcome: delivered, dead-letter or discarded.
         shard: Where it was written, or which shard refused it.
         sequence: Its sequence number there.
         code: Why it was refused.
@@ -194,7 +196,7 @@ def _entry(block: records.LedgerBlock, first: int, i: int) -> Entry:
         cause=block.cause[i],
         made_ms=block.made_ms[i],
         settled_ms=block.at_ms,
-        outcome=DEAD_LETTER if code else DELIVERED,
+        outcome=DELIVERED if not code else DISCARDED if code in DISCARDS else DEAD_LETTER,
         shard=block.shards[block.shard[i]],
         sequence=block.sequence[i],
         code=code,

@@ -19,10 +19,11 @@ from typing import Any, Final
 
 import msgspec
 
-from headrace.core.cause import active
+from headrace.core.cause import active, consents
+from headrace.core.envelope import decode
 from headrace.core.flow import CompiledFlow, Snapshot
 from headrace.core.glance import Glance, glance
-from headrace.core.model import Backfill
+from headrace.core.model import Backfill, FlowMark
 from headrace.core.step import CATCH_UP
 from headrace.core.times import from_ms
 from headrace.errors import RefusedError
@@ -93,11 +94,19 @@ class Scope:
         if run.kind == CATCH_UP:
             if seen.ordinal < run.changed_since:
                 return "unchanged"
-            return "" if mark is not None or not self._out(seen) else "not-a-member"
+            if mark is None:
+                return self._out(seen)
+            return "told-since" if mark.ordinal >= seen.ordinal or self._withdrawn(mark, stored) else ""
         why = self._out(seen)
         if not why and self._told and mark is not None and mark.ordinal >= run.first:
             return "told-since"
         return why
+
+    def _withdrawn(self, mark: FlowMark, stored: bytes) -> bool:
+        """Told meanwhile that the consent is gone: the only thing that a flow exports although it skips."""
+        if self._flow.consent is None or mark.ordinal < self._run.changed_since:
+            return False
+        return not consents(self._flow, decode(stored).attributes)
 
     def _out(self, seen: Glance) -> str:
         why = "not-a-member"

@@ -12,6 +12,7 @@ from typing import Final, Generic, TypeVar
 
 import msgspec
 
+from headrace.core.cause import WITHDRAWN
 from headrace.core.envelope import decode, encode
 from headrace.core.flow import Snapshot
 from headrace.core.link import Guards, Link, Row, link, name
@@ -91,17 +92,19 @@ class Decision:
         refused: Per source batch the updates that were refused.
         answers: Per command what was decided: for each flow the reason why nothing was exported, "" where
             something was.
+        discards: (flow id, profile id, ordinal, reason): exports before the ordinal that must not be sent any more.
         soonest_ms: When the first of the memberships that changed ends by itself; None when none does.
         last: Ordinal of the last input.
     """
 
-    __slots__ = ("answers", "exports", "journal", "last", "refused", "soonest_ms")
+    __slots__ = ("answers", "discards", "exports", "journal", "last", "refused", "soonest_ms")
 
     def __init__(self, flows: int, batches: int) -> None:
         self.journal: records.JournalBlock | None = None
         self.exports: list[list[tuple[int, Export]]] = [[] for _ in range(flows)]
         self.refused: list[list[Refused]] = [[] for _ in range(batches)]
         self.answers: list[tuple[str, ...]] = []
+        self.discards: list[tuple[str, str, int, str]] = []
         self.soonest_ms: int | None = None
         self.last = 0
 
@@ -461,12 +464,7 @@ class _Deciding:
             if done.ends:
                 self._end(command.profile_id, done.ends)
         elif envelope is not None and done.envelope is None:
-            for namespace, ids in envelope.identities.items():
-                for key in ids:
-                    identity = Identity(namespace, key)
-                    self._rows.drop(identity)
-                    self._index[identity] = None
-            self._forget(command.profile_id)
+            self._deleted(envelope)
         held = self._count_step(done)
         if isinstance(command, Backfill) and command.kind == CATCH_UP and command.flow_id in self._snapshot.by_id:
             self._stale[command.flow_id, command.profile_id] = False
@@ -488,10 +486,30 @@ class _Deciding:
         self._held[held] = self._held.get(held, 0) + 1
         for index, bucket, export in done.exports:
             self._out.exports[index].append((bucket, export))
+            if WITHDRAWN in export.cause.triggers:
+                self._withdrawn(self._snapshot.flows[index].id, export)
         if done.notes:
             for code, n in done.notes.items():
                 self._totals.notes[code] = self._totals.notes.get(code, 0) + n
         return held
+
+    def _withdrawn(self, flow_id: str, export: Export) -> None:
+        """A consent is gone: what waits about the profile is given up, and nothing is left to be made up for."""
+        self._out.discards.append((flow_id, export.profile_id, export.ordinal, "consent-withdrawn"))
+        self._stale[flow_id, export.profile_id] = False
+
+    def _deleted(self, envelope: Envelope) -> None:
+        """A profile is forgotten, and what waits about it, or about those it absorbed, given up."""
+        for namespace, ids in envelope.identities.items():
+            for key in ids:
+                identity = Identity(namespace, key)
+                self._rows.drop(identity)
+                self._index[identity] = None
+        self._forget(envelope.profile_id)
+        for flow_id, mark in envelope.marks.items():
+            self._stale[flow_id, envelope.profile_id] = False
+            for profile_id in (envelope.profile_id, *mark.absorbed):
+                self._out.discards.append((flow_id, profile_id, self._ordinal, "profile-deleted"))
 
     def _count_flows(self) -> None:
         """Fold what this batch did into the totals of each flow."""
@@ -538,6 +556,8 @@ class _Deciding:
             batch.put(keys.numbered(TIMER, expiry, 0, self._first), b"".join(self._new_ids))
         for at_ms, profile_ids in self._ends.items():
             batch.put(keys.numbered(END, at_ms, self._first), records.pack_ids(profile_ids))
+        for flow_id, profile_id, ordinal, reason in self._out.discards:
+            batch.put(keys.discard(flow_id, profile_id), records.encode((ordinal, reason)))
         self._out.soonest_ms = min(self._ends, default=None)
         if self._kinds:
             self._out.journal = records.JournalBlock(

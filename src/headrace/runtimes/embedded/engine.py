@@ -29,6 +29,7 @@ from headrace.runtimes.embedded.audiences import Audiences
 from headrace.runtimes.embedded.backfill import Backfills
 from headrace.runtimes.embedded.caps import Cap
 from headrace.runtimes.embedded.decide import Command, Decider, Decision
+from headrace.runtimes.embedded.discards import Discards
 from headrace.runtimes.embedded.flow import RunningFlow
 from headrace.runtimes.embedded.housekeeping import Housekeeping
 from headrace.runtimes.embedded.inner import Within
@@ -107,10 +108,12 @@ class Engine:
         self._journal = Roll(state, self._keys, JOURNAL, kept=self.options.journal_ms > 0, page_rows=rows)
         self._ledger = Roll(state, self._keys, LEDGER, kept=self.options.ledger_ms > 0, page_rows=rows)
         self._housekeeping = Housekeeping(
-            state, self._keys, clock, self.options, self._decider, self._journal, self._ledger
+            state, self._keys, clock, self.options, self._decider, self._journal, self._ledger,
+            lambda batch: self._discards.sweep(batch),
         )  # fmt: skip
         self._housekeeping.begin(self._cursor.ordinal)
         self.flows: dict[str, RunningFlow] = {}
+        self._discards = Discards(state, self._keys, self.flows)
         self._controls: dict[str, StreamControl] = {}
         self.overflow = Overflow(state, self._keys, self.submit, self._overflow_changed)
         self.on_overflow: list[Callable[[str, str], None]] = []
@@ -391,6 +394,7 @@ class Engine:
             )  # fmt: skip
             self.totals.flows.setdefault(compiled.id, records.FlowTotals())
             self.flows[compiled.id] = flow
+            self._discards.open(flow)
             flow.open(self._cursor.ordinal - 1)
             self.overflow.open(flow, self._cursor.ordinal)
 
@@ -520,6 +524,7 @@ class Engine:
         if decision is not None:
             for flow, blocks in staged:
                 flow.outbox.committed(blocks, decision.last)
+            self._discards.committed(decision.discards)
             for source, refused in zip(batches, decision.refused, strict=True):
                 source.acknowledge(refused)
         for command in commands:

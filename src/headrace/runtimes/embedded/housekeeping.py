@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Callable
 from typing import Final
 
 from headrace.clock import Clock
 from headrace.runtimes.embedded.decide import Decider
 from headrace.runtimes.embedded.options import Options
-from headrace.state.base import State
+from headrace.state.base import Batch, State
 from headrace.state.keys import TIMER, Keys
 from headrace.state.pages import Roll
 
@@ -28,13 +29,16 @@ class Housekeeping:
         decider: Told from which input on profiles are journaled whole.
         journal: The journal.
         ledger: The ledger.
+        sweep: Removes what else is not needed any more.
     """
 
     def __init__(
-        self, state: State, keys: Keys, clock: Clock, options: Options, decider: Decider, journal: Roll, ledger: Roll
-    ) -> None:
+        self, state: State, keys: Keys, clock: Clock, options: Options, decider: Decider, journal: Roll, ledger: Roll,
+        sweep: Callable[[Batch], None],
+    ) -> None:  # fmt: skip
         self._state, self._keys, self._clock, self._options = state, keys, clock, options
         self._decider, self._journal, self._ledger = decider, journal, ledger
+        self._sweep = sweep
         self._swept_s = 0.0
         self._based_s = clock.monotonic_s()
 
@@ -64,4 +68,5 @@ class Housekeeping:
                 if expiry is not None and int.from_bytes(expiry, "big") <= now_ms:
                     write.delete(update_id)
             write.delete(key)
+        self._sweep(write)
         self._state.commit(write)

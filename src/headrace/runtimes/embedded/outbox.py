@@ -278,6 +278,15 @@ class Outbox:
                     break
         return oldest
 
+    def lowest(self) -> int | None:
+        """No unsettled export has an ordinal below this; None when there is none at all."""
+        found: int | None = None
+        for bucket in self._buckets:
+            first = next((block.ordinals[0] for block in bucket.blocks if block.left), bucket.cursor)
+            if first is not None and (found is None or first < found):
+                found = first
+        return found
+
     @property
     def behind(self) -> int:
         """Buckets with exports that are on disk only."""

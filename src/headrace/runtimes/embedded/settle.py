@@ -40,20 +40,23 @@ def store_settled(
 
 
 def _count(counted: records.FlowTotals, done: Sequence[Pending]) -> None:
-    rejected, delivered_bytes = 0, 0
+    rejected, discarded, delivered_bytes = 0, 0, 0
     for p in done:
         if p.attempts > 1:
             counted.retried += p.attempts - 1 - min(p.unknown, p.attempts - 1)
             counted.possible_duplicates += min(p.unknown, p.attempts - 1)
         outcome = p.outcome
-        if outcome is not None and outcome.verdict == Verdict.REJECTED:
+        if p.discarded:
+            discarded += 1
+            counted.discarded[p.discarded] = counted.discarded.get(p.discarded, 0) + 1
+        elif outcome is not None and outcome.verdict == Verdict.REJECTED:
             rejected += 1
             counted.codes[outcome.code] = counted.codes.get(outcome.code, 0) + 1
         else:
             delivered_bytes += len(p.export.data)
     counted.delivered_bytes += delivered_bytes
     counted.dead_lettered += rejected
-    counted.delivered += len(done) - rejected
+    counted.delivered += len(done) - rejected - discarded
 
 
 def entered(settled: Sequence[tuple[str, Sequence[Pending]]], now_ms: int) -> records.LedgerBlock:
@@ -64,7 +67,7 @@ def entered(settled: Sequence[tuple[str, Sequence[Pending]]], now_ms: int) -> re
     flows, flow = records.indexed([flow_id for flow_id, done in settled for _ in done])
     configs, config = records.indexed([e.config for e in exports])
     shards, shard = records.indexed([o.shard for o in outcomes])
-    codes, code = records.indexed([o.code for o in outcomes])
+    codes, code = records.indexed([p.discarded or o.code for p, o in zip(every, outcomes, strict=True)])
     return records.LedgerBlock(
         now_ms, flows, configs, shards, codes, flow,
         records.pack_ids([e.export_id for e in exports]), records.pack_ids([e.profile_id for e in exports]),
