@@ -231,7 +231,7 @@ def observed() -> list[dict[str, Any]]:
         ("consents.marketing.email.val", "string", "y"),
     )
     return [
-        {"path": path, "type": kind, "count": 48_211 - 1_300 * index, "sample": sample}
+        {"path": path, "type": kind, "count": 2_000 - 130 * index, "of": 2_000, "sample": sample}
         for index, (path, kind, sample) in enumerate(seen)
     ]
 

@@ -151,8 +151,9 @@ def test_paths_are_added_and_removed(installation: Sample, visit: Visit) -> None
 
 def test_schema_tree() -> None:
     """Paths become a tree, also where a value and fields below it were both seen."""
-    seen = [{"path": path, "type": "string"} for path in ("a.b", "a.b.c", "d")]
+    seen = [{"path": path, "type": "string"} for path in ("a.b", "a.b.c", "d", "e['f.g']")]
     tree = schema_tree(seen)
     assert tree["d"]["path"] == "d"
     assert tree["a"]["b"]["path"] == "a.b"
     assert tree["a"]["b."]["c"]["path"] == "a.b.c"
+    assert tree["e"]["f.g"]["path"] == "e['f.g']"

@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from headrace.core.flow import PLATFORM_NAMESPACE
+from headrace.core.paths import PathMistake, parse
 
 from . import overview
 from .overview import Row
@@ -151,7 +152,9 @@ def schema_tree(observed: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Observed paths as a tree: a name to the names below it, or to what was seen at a leaf."""
     tree: dict[str, Any] = {}
     for each in sorted(observed, key=lambda one: str(one.get("path", ""))):
-        steps = str(each.get("path", "")).split(".")
+        steps = parse(str(each.get("path", "")))
+        if isinstance(steps, PathMistake):
+            continue
         inner = tree
         for step in steps[:-1]:
             below = inner.setdefault(step, {})

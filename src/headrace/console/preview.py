@@ -19,6 +19,7 @@ from headrace.control.service import reading
 from headrace.control.store import Query
 from headrace.core import flow as _flow
 from headrace.core.flow import PLATFORM_NAMESPACE
+from headrace.core.paths import PathMistake, parse
 from headrace.core.reasons import HELD
 from headrace.core.step import step
 from headrace.core.times import from_ms
@@ -127,8 +128,8 @@ def sample_profile(
         entry = {"status": "realized", "lastQualificationTime": from_ms(now_ms)}
         memberships.setdefault(namespace, {})[each.id] = entry
     for path in draft.paths:
-        steps = path.removeprefix("xdm:").split(".")
-        if steps[0] in ("segmentMembership", "identityMap"):
+        steps = parse(path)
+        if isinstance(steps, PathMistake) or steps[0] in ("segmentMembership", "identityMap"):
             continue
         inner = made
         for name in steps[:-1]:
