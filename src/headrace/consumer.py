@@ -66,7 +66,7 @@ class Cause(msgspec.Struct, frozen=True):
     """Why a message was sent.
 
     Attributes:
-        kind: live, backfill, re-send, replay or delete.
+        kind: live, backfill, re-send, catch-up, replay, original, delete, or test.
         triggers: Of segment, identity, attribute, consent: those that fired.
         paths: Mapped attribute paths that were written.
         joined: Mapped audiences entered, as ``namespace/id``.
@@ -140,6 +140,11 @@ class Taken(NamedTuple):
     is_late: bool
     gap: int
     is_first: bool
+
+    @property
+    def is_test(self) -> bool:
+        """A test record, about a person who is not: skip it."""
+        return self.metadata.cause.kind == "test"
 
     @property
     def absorbed(self) -> tuple[str, ...]:

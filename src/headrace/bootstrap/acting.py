@@ -15,6 +15,7 @@ from headrace.runtimes.embedded.backfill import Backfills, Order, shown
 from headrace.runtimes.embedded.engine import Engine
 from headrace.runtimes.embedded.letters import Wanted
 from headrace.runtimes.embedded.pauses import Pauses
+from headrace.runtimes.embedded.trial import Answered, send_test
 from headrace.runtimes.socket import Answer, ask
 from headrace.settings import Settings
 from headrace.state import reading
@@ -41,10 +42,22 @@ def acting(state: State, keys: Keys, engine: Engine | None) -> dict[str, Answer]
         **_backfills(engine.backfills),
         **_flows(engine),
         "dead-letter-replay": lambda wanted: engine.letters.replay(given(Wanted, wanted)),
+        "send-test": lambda wanted: _sent(engine, given(_Test, wanted)),
     }
 
 
-_CHANGING = ("backfill-start", "backfill-pause", "backfill-resume", "backfill-cancel", "dead-letter-replay")
+_CHANGING = (
+    *("backfill-start", "backfill-pause", "backfill-resume", "backfill-cancel", "dead-letter-replay", "send-test"),
+)
+
+
+class _Test(msgspec.Struct, kw_only=True):
+    flow: str
+    message: dict[str, Any] | None = None
+
+
+async def _sent(engine: Engine, wanted: _Test) -> Answered:
+    return await send_test(engine, wanted.flow, wanted.message)
 
 
 def _nobody(_: Mapping[str, Any]) -> Any:

@@ -187,7 +187,7 @@ class Engine:
         Raises:
             RefusedError: There is no such flow, or mode.
         """
-        mode = mode or self._known(flow_id).pause_mode
+        mode = mode or self.known(flow_id).pause_mode
         self.pauses.pause(flow_id, mode, self._clock.now_ms(), reason)
         await self._apply_pauses()
 
@@ -197,7 +197,7 @@ class Engine:
         Raises:
             RefusedError: There is no such flow, or it was not paused.
         """
-        self._known(flow_id)
+        self.known(flow_id)
         self.pauses.resume(flow_id)
         await self._apply_pauses()
 
@@ -207,12 +207,26 @@ class Engine:
             self.pauses.pause(flow_id, "keep", self._clock.now_ms(), "dead-letters")
             self._capping = self._apply_pauses()
 
-    def _known(self, flow_id: str) -> CompiledFlow:
+    def known(self, flow_id: str) -> CompiledFlow:
+        """A flow as it is configured.
+
+        Raises:
+            RefusedError: There is no such flow.
+        """
         found = self.configured.by_id.get(flow_id)
         if found is None:
             known = ", ".join(flow.id for flow in self.configured.flows) or "there is none"
             raise RefusedError(f"there is no flow {flow_id} (allowed: {known})")
         return found
+
+    def open_writer(self, flow_id: str) -> Writer:
+        """Another writer to where a flow writes, for the caller to close.
+
+        Raises:
+            RefusedError: There is no such flow.
+        """
+        self.known(flow_id)
+        return self._targets[flow_id].open()
 
     def stream_of(self, flow_id: str) -> str:
         """Where a flow writes, as its destination names it."""
