@@ -21,6 +21,8 @@ from headrace.console.masking import masked, masked_message
         (rendering.percent(0.99996), "99.99 %"),
         (rendering.percent(0.125), "12.5 %"),
         (rendering.duration(12), "12 ms"),
+        (rendering.duration(2.5), "2.5 ms"),
+        (rendering.duration(4), "4 ms"),
         (rendering.duration(1400), "1.4 s"),
         (rendering.duration(7_200_000), "2.0 h"),
         (rendering.span(0, 3_700_000), ("hour", 1)),

@@ -99,7 +99,7 @@ def duration(ms: float | None) -> str:
     if ms is None:
         return "—"
     if ms < 1000:
-        return f"{ms:.0f} ms"
+        return f"{ms:.0f} ms" if ms >= 10 or ms == int(ms) else f"{ms:.1f} ms"
     if ms < 60_000:
         return f"{ms / 1000:.1f} s"
     return f"{ms / 60_000:.0f} min" if ms < 3_600_000 else f"{ms / 3_600_000:.1f} h"
