@@ -32,8 +32,8 @@ _WAITS_S: Final = (0.05, 0.05, 0.1, 0.1, 0.2, 0.2, 0.5, 0.5, 1.0, 2.0, 5.0)
 """Pauses before the database is tried again at the start; the last one repeats."""
 
 
-_QUIET: Final = 8
-"""Tries that are not told of: the other process makes the database meanwhile."""
+_QUIET: Final = 11
+"""Tries that are not told of, some ten seconds."""
 
 
 async def _pause(stopped: asyncio.Event, seconds: float) -> None:
@@ -68,7 +68,9 @@ class DatabaseRules:
             try:
                 configuration, self._digest = await asyncio.to_thread(self._read)
             except (RefusedError, StateError) as error:
-                self._tell("the engine waits for the flows of the database", error, quiet=tries < _QUIET)
+                # At the first start the other process makes the database meanwhile; a refusal is told at once.
+                quiet = tries < _QUIET and isinstance(error, StateError)
+                self._tell("the engine waits for the flows of the database", error, quiet=quiet)
             else:
                 return configuration
             await _pause(stopped, _WAITS_S[min(tries, len(_WAITS_S) - 1)])
