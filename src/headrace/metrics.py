@@ -7,6 +7,7 @@ accepted = exported + held, exported = delivered + dead_lettered + pending + dis
 from __future__ import annotations
 
 import itertools
+import math
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
@@ -135,19 +136,26 @@ class Histogram:
     Attributes:
         counts: How many were at most each bound and over the one before, then how many were over the last.
         sum: Of all.
+        least: The smallest; infinite without any.
+        greatest: The largest; 0 without any.
     """
 
-    __slots__ = ("bounds", "counts", "sum")
+    __slots__ = ("bounds", "counts", "greatest", "least", "sum")
 
     def __init__(self, bounds: Sequence[float]) -> None:
         self.bounds = bounds
         self.counts = [0] * (len(bounds) + 1)
-        self.sum = 0.0
+        self.sum = self.greatest = 0.0
+        self.least = math.inf
 
     def add(self, value: float, count: int = 1) -> None:
         """Count a value, *count* times."""
         self.counts[bisect_left(self.bounds, value)] += count
         self.sum += value * count
+        if value < self.least:
+            self.least = value
+        if value > self.greatest:
+            self.greatest = value
 
     @property
     def count(self) -> int:

@@ -344,6 +344,24 @@ class Settings:
         _About("Namespaces, by commas, that never join profiles, where no configuration file says it.", words="none"),
     ] = ""
     runs_days: Annotated[int, _About("How long the hourly runs of flows are kept.", "days", least=1, most=3650)] = 30
+    otel_endpoint: Annotated[
+        str,
+        _About(
+            "URL of an OpenTelemetry collector that metrics and traces are sent to by OTLP over HTTP; needs the extra "
+            "headrace[otel].",
+            pattern=r"https?://[^\s/]+(/[^\s]*)?",
+            words="none: nothing is sent",
+        ),
+    ] = ""
+    otel_headers: Annotated[
+        Secret, _About("Headers of these requests, as NAME=VALUE by commas; they may hold a token.", words="none")
+    ] = _NONE
+    otel_interval_s: Annotated[
+        int, _About("How often metrics are sent to it; 0 sends none.", "seconds", least=0, most=3600)
+    ] = 15
+    otel_trace_percent: Annotated[
+        float, _About("Share of the batches of which a trace is sent to it.", "percent", least=0, most=100)
+    ] = 5.0
     alert_lag_s: Annotated[
         int,
         _About(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ import msgspec
 
 from headrace.clock import System
 from headrace.control.configuration import Configuration
-from headrace.metrics import exposition
+from headrace.metrics import Shown, exposition
 from headrace.runtimes.base import Report
 from headrace.runtimes.embedded import observe
 from headrace.runtimes.embedded.hours import Hours
@@ -83,6 +84,7 @@ class Serving:
             async with (
                 answering(self._state, self._settings, self.engine, more),
                 alerting(self.engine, self._settings, hours) as self._watching,
+                self._telemetry(),
             ):
                 report = await self.engine.run()
                 await self._farewell()
@@ -101,6 +103,18 @@ class Serving:
         found = {"collection": f"{scheme}://{shown}:{self.collection.port}/collection/{{inlet}}"}
         return found | ({"api": self.api} if self.api else {})
 
+    def _shown(self) -> Shown:
+        alerts = [(alert.kind, alert.flow) for alert in self._watching.open] if self._watching is not None else []
+        return observe.shown(self.engine, System().now_ms(), alerts)
+
+    def _telemetry(self) -> contextlib.AbstractAsyncContextManager[None]:
+        """Sends metrics and traces where a collector is configured; without one, nothing of it is imported."""
+        if not self._settings.otel_endpoint:
+            return contextlib.nullcontext()
+        from .telemetry import telemetry
+
+        return telemetry(self.engine, self._settings, System(), self._shown)
+
     async def _healthz(self) -> tuple[int, str, bytes]:
         return 200, "application/json", b'{"status":"alive"}'
 
@@ -113,6 +127,5 @@ class Serving:
         return (200 if self.engine.ready else 503), "application/json", msgspec.json.encode(body)
 
     async def _metrics(self) -> tuple[int, str, bytes]:
-        alerts = [(alert.kind, alert.flow) for alert in self._watching.open] if self._watching is not None else []
-        body = exposition(lambda: observe.shown(self.engine, System().now_ms(), alerts))
+        body = exposition(self._shown)
         return 200, "text/plain; version=0.0.4; charset=utf-8", body
