@@ -11,8 +11,9 @@ Holds always (tests/destinations/test_dispatch.py checks each by its number):
     D4  No request is over a limit of the writer; no more requests are under way than it allows.
     D5  HALT keeps every record, and is tried again with one request after a pause.
     D6  A shard that throttles slows the records it takes, and no others.
-    D8  Of a lane in ``discarding`` nothing that lies before its bound is written from then on.
     D7  A stream that does not answer gets one probe at a time, and all again at its first answer.
+    D8  Of a lane in ``discarding`` nothing that lies before its bound is written from then on.
+    D9  With ``confirmed``, what follows a record refused for good is written after the refusal was stored.
 """
 
 from __future__ import annotations
@@ -59,6 +60,8 @@ class Dispatcher:
         control: What the flows to one stream share: which shard has which keys, and their limits. None for one alone.
         linger_s: How long a request that is not full waits for more.
         ordered: False gives up lanes (ordering none).
+        confirmed: Whoever is told of what was settled says with ``stored`` when that is on disk. What follows a
+            record that was refused for good waits for it: after a crash before, that record would be written again.
     """
 
     def __init__(
@@ -74,6 +77,7 @@ class Dispatcher:
         control: StreamControl | None = None,
         linger_s: float = 0.02,
         ordered: bool = True,
+        confirmed: bool = False,
     ) -> None:
         self._writer = writer
         self._prepare = getattr(writer, "prepare", None)
@@ -93,6 +97,9 @@ class Dispatcher:
         self._limited_at = 0.0
         self._linger_s = linger_s
         self._ordered = ordered
+        self._confirmed = confirmed
+        self.refused: dict[tuple[int, int], Pending] = {}
+        """Refused for good and not yet stored as that, by bucket and ordinal."""
         self._lanes: dict[str, deque[Pending] | None] = {}
         self._ready: deque[Pending] = deque()
         self._ready_bytes = 0
@@ -168,7 +175,7 @@ class Dispatcher:
     def _offer(self, p: Pending) -> None:
         """Make the head of a lane ready, unless something must be settled before it."""
         for place in p.after:
-            if self._unsettled(*place):
+            if place in self.refused or self._unsettled(*place):
                 self._blocked.setdefault(place, []).append(p)
                 if self._ordered:
                     self._stalled[p.lane] = p
@@ -187,7 +194,7 @@ class Dispatcher:
 
     def recheck(self) -> None:
         """Let go what waits for exports that turned out to be settled already (read back after a restart)."""
-        for place in [place for place in self._blocked if not self._unsettled(*place)]:
+        for place in [each for each in self._blocked if each not in self.refused and not self._unsettled(*each)]:
             self.released(*place)
 
     # -- out --------------------------------------------------------------------------------------
@@ -480,14 +487,22 @@ class Dispatcher:
 
     def _release(self, done: Sequence[Pending]) -> None:
         """These are settled: note it, and let the next of their lanes go."""
-        lanes, ready = self._lanes, self._ready
-        if not ready:
-            self._ready_since = self._clock.monotonic_s()
         size = 0
         for p in done:
             block = p.block
             block.bits |= 1 << p.index
             size += p.size + p.kept
+        self.bytes -= size
+        self.records -= len(done)
+        self._let_go(done)
+        self._settled(done)
+        self._wake.set()
+
+    def _let_go(self, done: Sequence[Pending]) -> None:
+        """What waits for these may go."""
+        lanes, ready = self._lanes, self._ready
+        if not ready:
+            self._ready_since = self._clock.monotonic_s()
         if self._ordered:
             for p in done:
                 waiting = lanes.pop(p.lane)
@@ -500,20 +515,35 @@ class Dispatcher:
                 else:
                     ready.append(nxt)
                     self._ready_bytes += nxt.size
-        self.bytes -= size
-        self.records -= len(done)
         if self._blocked:
             for p in done:
                 place = (p.block.bucket, p.export.ordinal)
                 if place in self._blocked:
                     self.released(*place)
-        self._settled(done)
-        self._wake.set()
 
     def _reject(self, p: Pending, outcome: Outcome) -> None:
         outcome.verdict = Verdict.REJECTED
         p.outcome = outcome
-        self._release((p,))
+        self._refuse(p)
+
+    def _refuse(self, p: Pending) -> None:
+        """It is settled as a dead letter; what follows it goes once that is stored."""
+        if not (self._confirmed and self._ordered):
+            self._release((p,))
+            return
+        p.block.bits |= 1 << p.index
+        self.bytes -= p.size + p.kept
+        self.records -= 1
+        self.refused[p.block.bucket, p.export.ordinal] = p
+        self._settled((p,))
+        self._wake.set()
+
+    def stored(self, places: Sequence[tuple[int, int]]) -> None:
+        """These of ``refused`` are on disk as dead letters."""
+        done = [p for place in places if (p := self.refused.pop(place, None)) is not None]
+        if done:
+            self._let_go(done)
+            self._wake.set()
 
     def _refused(self, batch: list[Pending], refused: list[Pending]) -> None:
         """Part of a request, or all of it, did not get through."""
@@ -527,7 +557,7 @@ class Dispatcher:
             refusals[outcome.code] = refusals.get(outcome.code, 0) + 1
             verdict = outcome.verdict
             if verdict == Verdict.REJECTED:
-                self._release((p,))
+                self._refuse(p)
             elif verdict == Verdict.HALT:
                 halted.append(p)
             elif verdict == Verdict.SPLIT:

@@ -514,6 +514,7 @@ class Engine:
         commands = [self._commands.popleft() for _ in range(min(len(self._commands), self.options.batch_updates))]
         settled, self._settled = self._settled, []
         self._settled_count, self._settle_due = 0, False
+        refusals = [(f.dispatcher, list(f.dispatcher.refused)) for f in self.flows.values() if f.dispatcher.refused]
         now_ms = self._clock.now_ms()
         write = self._state.batch()
         decision: Decision | None = None
@@ -532,9 +533,11 @@ class Engine:
         decided_s = self._clock.monotonic_s()
         self._state.commit(write)
         now_s = self._clock.monotonic_s()
-        if decision is not None or now_s - self._synced_s >= _SYNC_S:
+        if decision is not None or refusals or now_s - self._synced_s >= _SYNC_S:
             self._synced_s = now_s
             await asyncio.get_running_loop().run_in_executor(None, self._state.sync)
+        for dispatcher, places in refusals:
+            dispatcher.stored(places)
         if decision is not None:
             for flow, blocks in staged:
                 flow.outbox.committed(blocks, decision.last)

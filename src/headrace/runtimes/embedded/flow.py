@@ -44,7 +44,7 @@ class RunningFlow:
             writer, clock=clock, rng=rng, settled=lambda done: settled(self, done),
             unsettled=self.outbox.unsettled, halted=halted,
             answered=lambda batch, took_s: answered(self, batch, took_s), control=control, linger_s=linger_s,
-            ordered=compiled.ordering != "none",
+            ordered=compiled.ordering != "none", confirmed=True,
         )  # fmt: skip
         self.outbox.dispatcher = self.dispatcher
         self.task: asyncio.Task[None] | None = None
