@@ -189,7 +189,10 @@ def answers(flow_ids: list[str]) -> dict[str, Any]:
         "backfill-pause": {},
         "backfill-resume": {},
         "backfill-cancel": {},
-        "send-test": {"outcome": "delivered", "shard": "shardId-000000000001", "sequence": "49590338271490"},
+        "send-test": {
+            "outcome": "delivered", "shard": "shardId-000000000001", "sequence": "49590338271490",
+            "size_bytes": 442, "took_ms": 21,
+        },
         "profile": _profile,
         "profile-delete": {"identities": 2, "exits": [first]},
         "ledger": lambda **_: [_entry(first, number) for number in range(4)],

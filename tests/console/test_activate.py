@@ -157,3 +157,18 @@ def test_schema_tree() -> None:
     assert tree["a"]["b"]["path"] == "a.b"
     assert tree["a"]["b."]["c"]["path"] == "a.b.c"
     assert tree["e"]["f.g"]["path"] == "e['f.g']"
+
+
+def test_a_test_record_is_the_drafts_message(installation: Sample, visit: Visit) -> None:
+    """What is sent is what the preview shows; nothing is stored; a refusal is told in its words."""
+    visitor, flow = visit(installation), installation.flows[0]
+    path = f"/ui/activate/{flow}"
+    fields = carried(visitor.get(path).text)
+    before = flow_of(installation, flow)
+    answer = visitor.post(path, step="test", **fields).text
+    assert "shardId-000000000001 · 49590338271490 · 442 B · 21 ms" in answer
+    sent = [given for question, given in installation.engine.asked if question == "send-test"]
+    assert sent == [{"flow": flow, "message": shown(answer)}]
+    assert flow_of(installation, flow) == before
+    del installation.engine.answers["send-test"]
+    assert "The test record was not sent" in visitor.post(path, step="test", **fields).text

@@ -93,6 +93,8 @@ def activate(tab: Tab) -> None:
     expect(page.locator("#preview")).to_contain_text("gold")
     page.get_by_role("button", name="Next").click()
     expect(page.get_by_text("1 audiences of 250")).to_be_visible()
+    page.get_by_role("button", name="Send test record").click()
+    expect(page.locator("#tested")).to_contain_text("shardId-")
     page.get_by_role("button", name="Finish").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Audiences activated")
 
@@ -138,7 +140,7 @@ def _watch(tab: Tab, server: Server, way: Door, kinesis: str) -> None:
     server.post(update("ada", "gold"), update("alan", "gold"), update("edsger", "gold"))
     tab.open("/ui/destinations")
     expect(page.locator('td[data-label="Waiting"]')).to_contain_text("3")
-    assert count(kinesis) == 2
+    assert count(kinesis) == 3, "the test record, and two"
     page.get_by_role("link", name="Leads").first.click()
     expect(page.locator(".figure.warn dd")).to_have_text("3")
     _see_the_alert(tab)
@@ -146,7 +148,7 @@ def _watch(tab: Tab, server: Server, way: Door, kinesis: str) -> None:
     page.get_by_role("link", name="Leads").first.click()
     way.open()
     expect(page.locator(".figure.good dd")).to_have_text("5", timeout=60_000)
-    assert count(kinesis) == 5
+    assert count(kinesis) == 6
 
 
 def _see_the_alert(tab: Tab) -> None:

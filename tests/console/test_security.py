@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
+import msgspec
 import pytest
 from starlette.applications import Starlette
 from starlette.routing import Mount, Route
@@ -239,3 +240,21 @@ def test_a_form_that_is_too_large_is_refused(installation: Sample, visit: Visit)
     visitor = visit(installation)
     answer = visitor.client.post("/ui/preferences", content=b"a" * (3 << 20))
     assert answer.status_code == 413
+
+
+def test_where_the_file_rules_nothing_is_changed(installation: Sample, visit: Visit) -> None:
+    """Every page says so and offers no change, not even to the administrator; a change is refused with 409."""
+    visitor = visit(installation)
+    ruled = visit(
+        msgspec.structs.replace(installation, control=msgspec.structs.replace(installation.control, read_only=True))
+    )
+    for name, path in pages(installation).items():
+        text = ruled.get(path).text.partition("<main")[2]
+        assert "The configuration file rules here" in text, name
+        if not name.startswith(("connect", "activate")):  # which nothing leads to
+            assert not re.search(r'href="/ui/connect/|/state"|href="/ui/activate|/delete"|/edit"', text), name
+    flow = installation.flows[0]
+    for path in (f"/ui/destinations/{flow}/state", f"/ui/destinations/{flow}/delete", "/ui/people/users"):
+        answer = ruled.post(path, action="disable", name="x", role="viewer")
+        assert answer.status_code == 409, path
+    assert visitor.get(f"/ui/destinations/{flow}").status_code == 200

@@ -9,7 +9,6 @@ import msgspec
 
 from headrace.control import base_connections, compiling, flows, target_connections
 from headrace.control.access import Caller
-from headrace.control.catalog import PROFILE_SERVICE_ID
 from headrace.control.lists import Page
 from headrace.control.paging import Listing, read
 from headrace.control.service import Control
@@ -95,7 +94,7 @@ def _params(flow: Mapping[str, Any]) -> dict[str, Any]:
 def accounts(control: Control, caller: Caller) -> list[dict[str, Any]]:
     """Every base connection of a destination."""
     found = every(control, caller, base_connections.list_connections)
-    return [each for each in found if each["connectionSpec"]["id"] != PROFILE_SERVICE_ID]
+    return [each for each in found if each["connectionSpec"]["id"] in control.catalog.destinations]
 
 
 def rows(control: Control, caller: Caller, *properties: str) -> list[Row]:

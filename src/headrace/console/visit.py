@@ -172,7 +172,6 @@ class Visit:
             "see_destinations": Permission.VIEW_DESTINATIONS in held,
             "see_profiles": Permission.VIEW_PROFILES in held,
             "see_segments": Permission.VIEW_SEGMENTS in held,
-            "operate": held.issuperset(access.CONNECT),
             "forget": held.issuperset((Permission.VIEW_PROFILES, Permission.MANAGE_PROFILES)),
         }
 

@@ -18,6 +18,8 @@ from headrace.control.access import ACTIVATE, require
 from headrace.core.compile import RECOMMENDED_ATTRIBUTES, RECOMMENDED_SEGMENTS
 from headrace.errors import UseCaseError
 
+from .destination import outcome_words
+
 STEPS: Final = ("audiences", "attributes", "review")
 _MOST_AUDIENCES: Final = 1000
 _GOAL_S: Final = 600
@@ -59,6 +61,8 @@ def go_on(visit: Visit) -> Response:
     wanted = visit.field("step", STEPS[0])
     if wanted == "finish":
         return _finish(visit, draft)
+    if wanted == "test":
+        return _step(visit, draft, "review", tested=_tested(visit, draft))
     if visit.field("remove") or visit.field("new_path"):
         wanted = "attributes"
     if visit.field("external_id"):
@@ -66,8 +70,27 @@ def go_on(visit: Visit) -> Response:
     return _step(visit, draft, wanted if wanted in STEPS else STEPS[0])
 
 
+def _tested(visit: Visit, draft: Draft) -> tuple[str, str, str]:
+    """Send the draft's message about a made-up person; kind, title and words of what came of it."""
+    made = preview.rendered(visit, draft, types=_types(_observed(visit)))
+    if made.message is None:
+        return "bad", visit.t("details.test_failed"), made.reason or visit.t("preview.nothing")
+    answer = visit.ask("send-test", flow=draft.row.id, message=made.message)
+    if answer.ok:
+        return "good", visit.t("details.test_sent"), outcome_words(answer)
+    return "bad", visit.t("details.test_failed"), answer.problem
+
+
 def _step(visit: Visit, draft: Draft, step: str, **context: Any) -> Response:
-    shown: dict[str, Any] = {"draft": draft, "steps": STEPS, "step": step, "told": None, "status": 200, **context}
+    shown: dict[str, Any] = {
+        "draft": draft,
+        "steps": STEPS,
+        "step": step,
+        "told": None,
+        "tested": None,
+        "status": 200,
+        **context,
+    }
     if step == "audiences":
         found = segments.list_audiences(visit.control, visit.caller, limit=_MOST_AUDIENCES, sort="name:asc").items
         known = {each["id"] for each in found}

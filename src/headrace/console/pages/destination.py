@@ -7,7 +7,7 @@ from typing import Any, Final
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from headrace.console import engine, overview
+from headrace.console import engine, overview, rendering
 from headrace.console.calls import call
 from headrace.console.overview import Row
 from headrace.console.visit import Console, Visit, page
@@ -176,7 +176,12 @@ def send_test(visit: Visit) -> Response:
 def outcome_words(answer: engine.Answer) -> str:
     """What the destination answered to a test record, in one line."""
     value = answer.value if isinstance(answer.value, dict) else {}
-    return " · ".join(f"{name}: {each}" for name, each in value.items() if isinstance(each, str | int | float))
+    parts = [str(value[name]) for name in ("shard", "sequence") if value.get(name)]
+    if "size_bytes" in value:
+        parts.append(rendering.in_bytes(value["size_bytes"]))
+    if "took_ms" in value:
+        parts.append(rendering.duration(value["took_ms"]))
+    return " · ".join(parts)
 
 
 def _after(visit: Visit, answer: engine.Answer, tab: str) -> Response:
