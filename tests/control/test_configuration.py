@@ -324,7 +324,7 @@ def test_any_change_is_a_configuration_or_a_report(changes: list[tuple[tuple[Any
         for step in way[:-1]:
             here = here[step] if there(here, step) else None
         if isinstance(here, dict) or there(here, way[-1]):
-            here[way[-1]] = value
+            here[way[-1]] = copy.deepcopy(value)  # one object in two places could come to hold itself
     found = outcome(given)
     if isinstance(found, ConfigurationError):
         assert found.mistakes
