@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import msgspec
 import pytest
+from pyarrow import parquet
 
 from headrace.testing import Child, read_records
 from headrace.testing.recording import Written
@@ -103,7 +104,6 @@ def test_the_whole_ledger_is_exported(done: Done, tmp_path: Path) -> None:
 
 def test_parquet_holds_what_the_lines_hold(done: Done, tmp_path: Path) -> None:
     """Same rows, times as timestamps."""
-    parquet = pytest.importorskip("pyarrow.parquet")
     path = tmp_path / "ledger.parquet"
     assert headrace("ledger", "export", "--format", "parquet", "--out", path, data=done.data).code == 0
     table = parquet.read_table(path)
@@ -114,6 +114,33 @@ def test_parquet_holds_what_the_lines_hold(done: Done, tmp_path: Path) -> None:
     kept = [name for name in table.column_names if name not in ("made", "settled")]
     assert [{name: row[name] for name in kept} for row in lines] == table.select(kept).to_pylist()
     assert set(lines[0]) == set(table.column_names)
+
+
+def test_each_option_finds_what_it_says(done: Done, tmp_path: Path) -> None:
+    """Profile, shard, flow and times, alone and together, against a plain filter of all rows; in Parquet too."""
+    rows = [msgspec.json.decode(line) for line in headrace("ledger", "export", data=done.data).out.splitlines()]
+    middle = rows[len(rows) // 2]
+    options = {
+        "--profile": ("profile_id", middle["profile_id"]),
+        "--shard": ("shard", middle["shard"]),
+        "--flow": ("flow", middle["flow"]),
+    }
+    since, until = middle["settled"], rows[-1]["settled"]
+    for chosen in (["--profile"], ["--shard"], ["--flow"], ["--shard", "--flow"], list(options)):
+        wanted = [row for row in rows if all(row[options[o][0]] == options[o][1] for o in chosen)]
+        timed = [row for row in wanted if since <= row["settled"] < until]
+        call = [word for option in chosen for word in (option, options[option][1])]
+        said = headrace("ledger", "export", *call, data=done.data)
+        assert [msgspec.json.decode(line) for line in said.out.splitlines()] == wanted
+        found = headrace("ledger", "find", *call, "--limit", "10000", "--json", data=done.data).json
+        assert found == wanted[::-1]
+        times = ("--since", since, "--until", until)
+        path = tmp_path / f"{len(call)}-{chosen[0]}.parquet"
+        assert headrace(
+            "ledger", "export", *call, *times, "--format", "parquet", "-o", path, data=done.data
+        ).code == 0  # fmt: skip
+        assert parquet.read_table(path).column("row").to_pylist() == [row["row"] for row in timed]
+    assert len(headrace("ledger", "find", "--limit", "3", "--json", data=done.data).json) == 3
 
 
 def test_parquet_without_pyarrow_says_what_to_install(done: Done, tmp_path: Path) -> None:
