@@ -10,6 +10,7 @@ import pytest
 
 from headrace.console import texts
 from headrace.console.texts import Texts, catalog, chosen, languages
+from headrace.destinations.registry import destinations
 
 ROOT = Path(texts.__file__).parent.parent
 ASKED = re.compile(r"""\bt\(\s*["']([a-zA-Z_.0-9]+)["']""")
@@ -23,7 +24,9 @@ def test_two_languages_are_shipped() -> None:
 @pytest.mark.parametrize("language", ["en", "es"])
 def test_a_language_is_whole(language: str) -> None:
     """It has every key of English, no other one, none empty, and the same words to be filled in."""
-    english, own = catalog("en"), catalog(language)
+    english = catalog("en")
+    # What destinations say of themselves is English where a language says nothing else.
+    own = {key: text for key, text in catalog(language).items() if not key.startswith("spec.")}
     assert own.keys() == english.keys()
     for key, text in own.items():
         assert text.strip(), key
@@ -32,6 +35,20 @@ def test_a_language_is_whole(language: str) -> None:
 
 def _words(text: str) -> set[str]:
     return {name for _, name, _, _ in string.Formatter().parse(text) if name}
+
+
+def test_specs_are_translated_by_what_they_have() -> None:
+    """A translated parameter is one that some destination has."""
+    names = {
+        parameter.name
+        for destination in destinations().values()
+        for parameter in (
+            *destination.spec.target,
+            *(each for way in destination.spec.auth for each in way.parameters),
+        )
+    }
+    told = {key.removeprefix("spec.").removesuffix("_help") for key in catalog("es") if key.startswith("spec.")}
+    assert told <= names
 
 
 def test_every_text_that_is_asked_for_exists() -> None:
