@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from headrace.api.app import OPERATIONS
 from headrace.api.operation import Operation
-from headrace.control import flows
+from headrace.control import flows, profile_schemas
 from headrace.errors import UseCaseError
 from tests.control.plane import (
     ANN,
@@ -30,6 +30,7 @@ UPS = "/data/core/ups"
 SANDBOXES = "/data/foundation/sandbox-management/sandboxes"
 RENAME = [{"op": "replace", "path": "/name", "value": "New"}]
 MAP = [{"op": "add", "path": "/transformations/0/params/profileSelectors/selectors/-", "value": attribute("a.b")}]
+SCHEMA = {"type": "object", "properties": {"person": {"type": "object", "properties": {"age": {"type": "integer"}}}}}
 PROFILE = "?entityId=ann@example.test&entityIdNS=email&schema.name=_xdm.context.profile"
 
 
@@ -70,6 +71,11 @@ def without_flow(w: World) -> None:
     """Remove the flow, which uses what the case removes."""
     with contextlib.suppress(UseCaseError):  # it is gone already
         flows.delete_flow(w.control, ANN, w.made.flow)
+
+
+def with_schema(w: World) -> None:
+    """Keep a schema of profiles."""
+    profile_schemas.put_schema(w.control, ANN, SCHEMA)
 
 
 def connection(w: World) -> str:
@@ -172,6 +178,10 @@ CASES: dict[str, Case] = {
     "getProfile": Case(at(f"{UPS}/access/entities{PROFILE}&fields=person.name")),
     "deleteProfile": Case(at(f"{UPS}/access/entities{PROFILE}")),
     "getObservedSchema": Case(at("/headrace/observed-schema")),
+    "getProfileSchema": Case(at("/headrace/profile-schema"), prepare=with_schema),
+    "putProfileSchema": Case(at("/headrace/profile-schema"), given(SCHEMA), everywhere=True),
+    "deleteProfileSchema": Case(at("/headrace/profile-schema"), prepare=with_schema),
+    "sendTestRecord": Case(lambda w: f"{own_flow(w)}/test-record", given({"message": {"n": 1}})),
     "listBackfills": Case(lambda w: f"{own_flow(w)}/backfills"),
     "startBackfill": Case(lambda w: f"{own_flow(w)}/backfills", lambda w: {"segments": [w.made.segment]}),
     "getBackfill": Case(lambda w: f"{own_flow(w)}/backfills/{w.backfill}"),

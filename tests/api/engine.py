@@ -71,8 +71,11 @@ class Engine:
         del self.profiles[namespace.lower(), id]
         return {"run": "delete-1"}
 
+    def _send_test(self, flow: str, message: Any = None) -> Any:
+        return {"flow": flow, "outcome": "delivered", "shard": "shardId-000000000000", "sequence": "1"}
+
     def _observed_schema(self) -> Any:
-        return [{"path": "person.name.lastName", "type": "string", "count": 3, "sample": "R**"}]
+        return [{"path": "person.name.lastName", "type": "string", "count": 3, "of": 5, "sample": "Aaaa"}]
 
     def _dead_letters(self, flow: str, kind: str, limit: int, reason: str = "") -> Any:
         found = [

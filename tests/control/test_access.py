@@ -19,6 +19,7 @@ from headrace.control import (
     flows,
     links,
     organisations,
+    profile_schemas,
     runs,
     segments,
     sessions,
@@ -53,8 +54,8 @@ WITHOUT_PERMISSION = {
 def test_every_use_case_is_in_the_table() -> None:
     """A function that a module of use cases exports stands in the table above, or says why it needs no permission."""
     modules = (
-        accounts, activity, applying, base_connections, exporting, flows, links, organisations, runs, segments,
-        sessions, source_connections, specs, target_connections,
+        accounts, activity, applying, base_connections, exporting, flows, links, organisations, profile_schemas,
+        runs, segments, sessions, source_connections, specs, target_connections,
     )  # fmt: skip
     names = {
         f"{module.__name__.rpartition('.')[2]}.{name}"

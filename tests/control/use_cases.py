@@ -15,6 +15,7 @@ from headrace.control import (
     flows,
     links,
     organisations,
+    profile_schemas,
     runs,
     segments,
     source_connections,
@@ -44,6 +45,8 @@ ANY = Listing()
 RENAME = [{"op": "replace", "path": "/name", "value": "New"}]
 MAP = [{"op": "add", "path": "/transformations/0/params/profileSelectors/selectors/-", "value": attribute("a.b")}]
 
+SCHEMA = {"properties": {"n": {"type": "integer"}}}
+
 
 class Case(NamedTuple):
     """One use case, called rightly, and what it needs."""
@@ -70,6 +73,12 @@ def run_of(control: Control, made: Made) -> str:
 def client_of(control: Control) -> Any:
     """The id of the first client."""
     return accounts.list_accounts(control, ANN, Kind.CLIENT)[0]["id"]
+
+
+def with_schema(control: Control, use: Callable[[], Any]) -> Any:
+    """Use a schema of profiles that is there."""
+    profile_schemas.put_schema(control, ANN, SCHEMA)
+    return use()
 
 
 def after_the_flow(control: Control, who: Caller, made: Made, delete: Callable[..., None], used: str) -> None:
@@ -290,6 +299,22 @@ CASES = [
         lambda c, who, _: accounts.delete_account(c, who, Kind.CLIENT, client_of(c)),
         MANAGE,
         False,
+    ),
+    Case(
+        "profile_schemas.get_schema",
+        lambda c, who, _: with_schema(c, lambda: profile_schemas.get_schema(c, who)),
+        (P.VIEW_PROFILES,),
+    ),
+    Case(
+        "profile_schemas.put_schema",
+        lambda c, who, _: profile_schemas.put_schema(c, who, SCHEMA),
+        (P.MANAGE_PROFILES,),
+        False,
+    ),
+    Case(
+        "profile_schemas.delete_schema",
+        lambda c, who, _: with_schema(c, lambda: profile_schemas.delete_schema(c, who)),
+        (P.MANAGE_PROFILES,),
     ),
     Case("accounts.seal_anew", lambda c, who, _: accounts.seal_anew(c, who), MANAGE, False),
     Case("activity.list_activity", lambda c, who, _: activity.list_activity(c, who).items, (P.VIEW_ACTIVITY,)),

@@ -15,7 +15,7 @@ from headrace.destinations.base import Limits, Verdict
 from headrace.destinations.memory import Rule
 from headrace.errors import RefusedError
 from headrace.runtimes.embedded.engine import Engine
-from headrace.runtimes.embedded.trial import IDENTITY
+from headrace.runtimes.embedded.trial import IDENTITY, send_test
 from headrace.state.keys import LEDGER
 from tests.runtimes.living import live, quiet
 from tests.runtimes.road import KEYS, MemoryDisk, Road, flow, members, refuse, snapshot
@@ -52,7 +52,8 @@ def test_a_test_record_is_written_and_told_where() -> None:
 def test_with_metadata_it_has_a_whole_block_which_consumers_read() -> None:
     """It is neither a repeat nor late, and says that it is a test."""
     road = quiet(MemoryDisk(), [], snapshot(flow(metadata=True)))
-    live(road, asked(flow="f"), lambda _: road.clock.advance(1), asked(flow="f"))
+    once = lambda engine: send_test(engine, "f", clock=road.clock)  # noqa: E731 - a list of acts
+    live(road, once, lambda _: road.clock.advance(1), once)
     seen = Deduplicator()
     taken = [seen.take(data) for data in road.arrived()]
     assert [(each.is_test, each.is_repeat, each.is_late, each.gap) for each in taken] == [

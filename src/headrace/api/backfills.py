@@ -1,11 +1,11 @@
-"""Backfills, re-sends and dead letters of flows: what the engine is told to do again."""
+"""Backfills, re-sends, dead letters and test records of flows: what the engine is told to do."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
-from headrace.control import backfills, dead_letters
-from headrace.control.access import ACTIVATE, Permission
+from headrace.control import backfills, dead_letters, trials
+from headrace.control.access import ACTIVATE, CONNECT, Permission
 
 from .call import Answer, Call
 from .operation import Operations, Parameter
@@ -119,4 +119,23 @@ def get_dead_letter(call: Call) -> Answer:
 def replay_dead_letters(call: Call) -> Answer:
     """Send dead letters of a flow again, or, with `dryRun`, say what would be sent."""
     found = dead_letters.replay_dead_letters(call.control, call.runtime, call.caller, call.path["id"], call.body())
+    return Answer(content=found)
+
+
+@operations(
+    "POST",
+    f"{_FLOW}/test-record",
+    body=ref("NewTestRecord"),
+    body_required=False,
+    answer=ref("TestRecord"),
+    needs=CONNECT,
+    asks_engine=True,
+)
+def send_test_record(call: Call) -> Answer:
+    """Write one marked record to a flow's destination, past everything that is counted.
+
+    On the stream it is told by `_headrace.cause.kind`, which is `test`. When the destination does not take it, the
+    error holds its answer, and what to do.
+    """
+    found = trials.send_test(call.control, call.runtime, call.caller, call.path["id"], call.body())
     return Answer(content=found)

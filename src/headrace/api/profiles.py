@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from headrace.control import profiles
+from headrace.control import profile_schemas, profiles
 from headrace.control.access import Permission
 from headrace.control.problems import Code, problem
 
 from .call import Answer, Call
 from .operation import Operations, Parameter
-from .shapes import ref
+from .shapes import FREE, ref
 
 operations: Final = Operations("", "Profiles")
 _PATH: Final = "/data/core/ups/access/entities"
 _SCHEMA: Final = "_xdm.context.profile"
+_SCHEMA_PATH: Final = "/headrace/profile-schema"
 _IDENTITY: Final = (
     Parameter(name="entityId", words="Value of one of its identities.", required=True),
     Parameter(name="entityIdNS", words="Namespace of this identity.", required=True),
@@ -78,8 +79,42 @@ def delete_profile(call: Call) -> Answer:
     asks_engine=True,
 )
 def get_observed_schema(call: Call) -> Answer:
-    """List the paths that updates had, with type, count and a masked sample."""
+    """List the paths that profiles have, with type, count and a masked sample.
+
+    They are seen in a part of the profiles: `count` is of those `of` that were looked at. `types` is there where
+    types conflict. Where the sandbox has a schema of profiles, `declared` says whether it knows the path, and its
+    other paths are listed with a `count` of 0.
+    """
     return Answer(content={"paths": profiles.observed_schema(call.control, call.runtime, call.caller)})
+
+
+@operations("GET", _SCHEMA_PATH, answer=ref("ProfileSchema"), needs=(Permission.VIEW_PROFILES,))
+def get_profile_schema(call: Call) -> Answer:
+    """Look up the sandbox's JSON Schema of profiles."""
+    return Answer(content=profile_schemas.get_schema(call.control, call.caller))
+
+
+@operations(
+    "PUT",
+    _SCHEMA_PATH,
+    body=FREE,
+    answer=ref("ProfileSchema"),
+    refusals=(409,),
+    needs=(Permission.MANAGE_PROFILES,),
+)
+def put_profile_schema(call: Call) -> Answer:
+    """Keep a JSON Schema of profiles, by which pickers offer paths and mappings are checked.
+
+    It refuses nothing: a flow that maps a path which the schema does not know is stored with a warning.
+    """
+    return Answer(content=profile_schemas.put_schema(call.control, call.caller, call.body()))
+
+
+@operations("DELETE", _SCHEMA_PATH, status=204, refusals=(409,), needs=(Permission.MANAGE_PROFILES,))
+def delete_profile_schema(call: Call) -> Answer:
+    """Forget the JSON Schema of profiles."""
+    profile_schemas.delete_schema(call.control, call.caller)
+    return Answer(status=204)
 
 
 def _schema(call: Call) -> None:

@@ -313,7 +313,22 @@ COMPONENTS: Final[dict[str, Schema]] = {
     "Backfill": obj("run", run=TEXT, flow=TEXT, kind=TEXT, state=TEXT),
     "Replay": obj(ids=MANY_TEXTS, reason=TEXT, dryRun=FLAG, original=FLAG),
     "DeadLetters": obj("deadLetters", deadLetters=many(FREE)),
-    "ObservedSchema": obj("paths", paths=many(FREE)),
+    "ObservedSchema": obj("paths", paths=many(ref("PathSeen"))),
+    "PathSeen": obj(
+        "path type count",
+        path=TEXT,
+        type=TEXT,
+        count=WHOLE,
+        of=WHOLE,
+        sample={"type": "string", "description": "The shape of a value, never the value."},
+        types={"type": "object", "additionalProperties": WHOLE, "description": "Type to count, where they conflict."},
+        declared=FLAG,
+    ),
+    "ProfileSchema": obj("schema paths etag", schema=FREE, paths=WHOLE, updatedAt=TIME_MS, updatedBy=TEXT, etag=TEXT),
+    "NewTestRecord": obj(message={**FREE, "description": "What is sent; a made-up person's message when absent."}),
+    "TestRecord": obj(
+        "outcome", outcome=TEXT, shard=TEXT, sequence=TEXT, size_bytes=WHOLE, took_ms=WHOLE, marker=TEXT
+    ),
     "Activity": obj("items", items=many(FREE), before=WHOLE),
     "NewClient": obj("name roles", name=TEXT, roles=MANY_TEXTS),
     "NewUser": obj("name roles", name=TEXT, roles=MANY_TEXTS, password=TEXT),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -11,7 +11,7 @@ from headrace.core.compile import FLOW_SPEC_ID, READ_ONLY, Compilation
 from headrace.core.report import Report
 from headrace.errors import Mistake
 
-from . import access, auth, compiling, inherited, paging, patch
+from . import access, auth, compiling, inherited, paging, patch, profile_schemas
 from . import connection_rules as rules
 from .access import ACTIVATE, CONNECT, Caller, Permission
 from .lists import Page, listed
@@ -222,9 +222,18 @@ def _stored(
     return Written(
         id=made.id,
         etag=made.etag,
-        warnings=tuple(each.lstrip(".") for each in compiled.warnings),
+        warnings=(*(each.lstrip(".") for each in compiled.warnings), *_unknown_paths(change, compiled.flow.paths)),
         mapped=tuple(sorted(_mapped(document) - before)),
     )
+
+
+def _unknown_paths(change: Change, mapped: Sequence[str]) -> list[str]:
+    """A warning for each mapped path that the sandbox's schema of profiles does not have."""
+    schema = profile_schemas.stored_schema(change.transaction, change.caller)
+    if schema is None:
+        return []
+    place = "transformations[0].params.profileSelectors"
+    return [f"{place}: the schema of profiles does not know {path}" for path in schema.unknown(mapped)]
 
 
 def _mapped(document: Mapping[str, Any]) -> set[tuple[str, str]]:

@@ -14,8 +14,9 @@ import msgspec
 from . import access, engine
 from .access import Caller, Permission
 from .problems import Code, problem
+from .profile_schemas import stored_schema
 from .runtime import Runtime
-from .service import Control
+from .service import Control, reading
 
 __all__ = ["Found", "delete_profile", "observed_schema", "read_profile"]
 
@@ -104,15 +105,30 @@ def delete_profile(
 
 
 def observed_schema(control: Control, runtime: Runtime, caller: Caller) -> list[dict[str, Any]]:
-    """Paths that updates had, with type, count and a masked sample; needs View Profiles.
+    """Paths that profiles have, with type, count and a masked sample; needs View Profiles.
+
+    Where the sandbox has a schema of profiles, each path tells whether it knows it (``declared``), and what it knows
+    besides is listed too, with a count of 0.
 
     Raises:
         UseCaseError: 3016-503.
     """
     access.require(caller, (Permission.VIEW_PROFILES,))
+    with reading(control, caller) as transaction:
+        schema = stored_schema(transaction, caller)
     engine.in_engines_sandbox(control, caller)
     found: list[dict[str, Any]] = engine.asked(runtime, "observed-schema")
-    return found
+    if schema is None:
+        return found
+    unknown = set(schema.unknown([str(each.get("path")) for each in found]))
+    seen = [{**each, "declared": each.get("path") not in unknown} for each in found]
+    there = {each.get("path") for each in found}
+    more = [
+        {"path": path, "type": kind, "count": 0, "of": found[0].get("of", 0) if found else 0, "declared": True}
+        for path, kind in schema.leaves()
+        if path not in there
+    ]
+    return sorted([*seen, *more], key=lambda each: str(each["path"]))
 
 
 def _profile(

@@ -35,6 +35,7 @@ class Kind(enum.StrEnum):
     RUN = "runs"
     SEGMENT = "segments"
     SIGN_IN_LINK = "signInLinks"
+    SCHEMA = "profileSchemas"
 
 
 class Scope(NamedTuple):
@@ -105,6 +106,7 @@ STATES: Final[Mapping[Kind, frozenset[str]]] = {
     Kind.USER: _SETTLED,
     Kind.ROLE: _SETTLED,
     Kind.SIGN_IN_LINK: _SETTLED,
+    Kind.SCHEMA: _SETTLED,
 }
 
 TRANSITIONS: Final[Mapping[Kind, Mapping[str, frozenset[str]]]] = {
