@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from headrace.console.pages.live import MOST_A_SECOND, _lines
+from headrace.console.pages.live import MOST_A_SECOND, _lines, while_allowed
 from headrace.console.texts import Texts
 from headrace.errors import StateError
 
@@ -72,3 +72,17 @@ def test_an_engine_that_goes_away_is_said() -> None:
     """The stream ends with the reason instead of hanging."""
     told = events([], error=StateError("nobody listens"))
     assert told[-1] == ("problem", {"words": "nobody listens"})
+
+
+def test_a_permission_that_is_gone_ends_the_stream() -> None:
+    """Whoever is signed out or loses the permission sees nothing more, though the connection was open before."""
+    answers = iter([True, False])
+
+    async def read() -> list[bytes]:
+        lines = _lines(_given([settled("f", number) for number in range(5)]), Texts("en"), {}, "")
+        watched = while_allowed(lines, lambda: next(answers), "gone", every_s=0.0)
+        return [line async for line in watched]
+
+    told = asyncio.run(read())
+    assert len(told) == 2
+    assert b"gone" in told[-1]

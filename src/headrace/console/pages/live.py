@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -15,7 +15,7 @@ from headrace.console import engine, overview
 from headrace.console.causes import cause_of, words
 from headrace.console.masking import masked_message
 from headrace.console.texts import Texts
-from headrace.console.visit import Console, Visit, page
+from headrace.console.visit import Console, Visit, page, visit_of
 from headrace.control import engine as control_engine
 from headrace.control import profiles, segments
 from headrace.control.access import Permission, require
@@ -51,7 +51,9 @@ async def stream(visit: Visit) -> Response:
     profile = await asyncio.to_thread(_profile_id, visit)
     wanted = {name: value for name, value in (("flow", visit.query("flow")), ("profile", profile)) if value}
     settled = visit.runtime.follow(**wanted)
-    lines = _lines(settled, visit.t, names, visit.query("audience"))
+    lines = while_allowed(
+        _lines(settled, visit.t, names, visit.query("audience")), lambda: _allowed(visit), visit.t("live.signed_out")
+    )
     return StreamingResponse(lines, media_type="text/event-stream", headers={"x-accel-buffering": "no"})
 
 
@@ -68,9 +70,38 @@ def _profile_id(visit: Visit) -> str:
     return profiles.read_profile(visit.control, visit.runtime, visit.caller, namespace, identity).profile_id
 
 
+def _allowed(visit: Visit) -> bool:
+    """Whether whoever follows is still signed in and may still see it; blocks."""
+    now = visit_of(visit.console, visit.request)
+    return now.may(*engine.NEEDED["follow"])
+
+
+async def while_allowed(
+    lines: AsyncGenerator[bytes], allowed: Callable[[], bool], told: str, every_s: float = PING_S
+) -> AsyncIterator[bytes]:
+    """The lines, until the permission is gone, which is asked for again every few seconds.
+
+    Args:
+        lines: Something comes of them at least every ``PING_S``.
+        allowed: Blocks.
+        told: Told at the end.
+        every_s: How often to ask.
+    """
+    clock = asyncio.get_running_loop().time
+    asked_s = clock()
+    async with contextlib.aclosing(lines):
+        async for line in lines:
+            if clock() - asked_s >= every_s:
+                asked_s = clock()
+                if not await asyncio.to_thread(allowed):
+                    yield _event("problem", {"words": told})
+                    return
+            yield line
+
+
 async def _lines(
     settled: AsyncIterator[dict[str, Any]], t: Texts, names: Mapping[str, str], audience: str
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes]:
     """Events for the browser; what is more than one can read is counted instead."""
     window = _Window()
     coming = aiter(settled)

@@ -32,6 +32,23 @@ function fact(facts, name, value) {
   facts.append(term, told);
 }
 
+// JSON with its parts marked for colour, as pages have it; built of text nodes, never of markup.
+function coloured(text) {
+  const made = document.createDocumentFragment();
+  const parts = /("(?:\\.|[^"\\])*")(?=(\s*:)?)|\b(?:true|false|null)\b|-?\d+(?:\.\d+)?/g;
+  let from = 0;
+  for (const found of text.matchAll(parts)) {
+    made.append(text.slice(from, found.index));
+    const part = document.createElement("span");
+    part.className = found[1] ? (found[2] ? "j-name" : "j-text") : "j-value";
+    part.textContent = found[0];
+    made.append(part);
+    from = found.index + found[0].length;
+  }
+  made.append(text.slice(from));
+  return made;
+}
+
 function item(one) {
   const row = document.createElement("li");
   const details = document.createElement("details");
@@ -57,7 +74,7 @@ function item(one) {
   const pre = document.createElement("pre");
   pre.className = "code";
   pre.tabIndex = 0;
-  pre.textContent = one.message;
+  pre.append(coloured(one.message));
   details.append(summary, facts, pre);
   row.append(details);
   return row;
