@@ -71,6 +71,7 @@ class Lanes:
         clock: Moves by itself unless another is given.
         rng: Jitter.
         ordered: See ``Dispatcher``.
+        confirmed: See ``Dispatcher``.
         turns: How many turns of the loop each write takes.
     """
 
@@ -81,6 +82,7 @@ class Lanes:
         clock: Manual | None = None,
         rng: random.Random | None = None,
         ordered: bool = True,
+        confirmed: bool = False,
         linger_s: float = 0.02,
         turns: Callable[[], int] = lambda: 1,
     ) -> None:
@@ -99,7 +101,7 @@ class Lanes:
         self.dispatcher = Dispatcher(
             self.writer, clock=self.clock, rng=rng or random.Random(1), settled=self._on_settled,
             unsettled=self._unsettled, halted=self._on_halt,
-            linger_s=linger_s, ordered=ordered,
+            linger_s=linger_s, ordered=ordered, confirmed=confirmed,
         )  # fmt: skip
 
     def _on_settled(self, done: Sequence[Pending]) -> None:

@@ -189,6 +189,29 @@ def test_d1_a_poison_record_lets_the_next_of_its_lane_go() -> None:
     assert sorted(lanes.accepted()) == [b"b#2", b"next"]
 
 
+def test_d9_what_follows_a_refusal_waits_until_it_is_stored() -> None:
+    """The next of its lane, and whoever waits for it by name; other lanes and what was delivered wait for nothing."""
+    lanes = Lanes(Rule(SPLIT, times=None, contains=b"poison", request=True), confirmed=True)
+    poison = lanes.export("a", b"poison")
+    exports = [
+        poison, lanes.export("b"), lanes.export("a", b"next"), lanes.export("c", after=[(0, 1)]), lanes.export("b")
+    ]  # fmt: skip
+
+    async def use(lanes: Lanes) -> None:
+        lanes.dispatcher.add(exports)
+        await lanes.all_settled(3)
+        assert lanes.settled.count(poison) == 1
+        assert sorted(lanes.accepted()) == [b"b#2", b"b#5"]
+        places = list(lanes.dispatcher.refused)
+        assert places == [(0, 1)]
+        lanes.dispatcher.stored(places)
+        await lanes.all_settled(5)
+        assert sorted(lanes.accepted()) == [b"b#2", b"b#5", b"c#4", b"next"]
+        assert not lanes.dispatcher.refused
+
+    lanes.run(use)
+
+
 def test_d2_ordering_none_gives_up_lanes_and_nothing_else() -> None:
     """Many exports of a profile go in one request; each is still settled once."""
     lanes = Lanes(Rule(RETRY, nth=3, times=5), ordered=False)
