@@ -52,6 +52,9 @@ class Engine:
         self.backfills[run] = {"run": run, "flow": flow, "kind": kind, "state": "running", "scanned": 0, **more}
         return {"run": run}
 
+    def _backfill_mapped(self, flow: str, segments: list[str]) -> Any:
+        return {"runs": [self._backfill_start(flow, "backfill", segments=segments)["run"]], "automatic": True}
+
     def _backfill_status(self, flow: str) -> Any:
         return [each for each in self.backfills.values() if each["flow"] == flow]
 

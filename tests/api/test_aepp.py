@@ -133,7 +133,7 @@ def test_flows(client: Any, w: World) -> None:
     assert (changed["id"], changed["backfills"][0]["flow"]) == (made["id"], made["id"])
     assert w.engine.asked[-2][0] == "configure"
     assert w.engine.asked[-1] == (
-        "backfill-start", {"flow": made["id"], "kind": "backfill", "segments": [w.made.segment]},
+        "backfill-mapped", {"flow": made["id"], "segments": [w.made.segment]},
     )  # fmt: skip
     assert client.updateFlow(made["id"], made["etag"], patch)["errorCode"] == "1404-412"
     assert client.postFlowAction(made["id"], "disable")["id"] == made["id"]

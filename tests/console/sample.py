@@ -184,6 +184,7 @@ def answers(flow_ids: list[str]) -> dict[str, Any]:
         ],
         "dead-letter": lambda id: next((each for each in (*letters, _refused_update()) if each["id"] == id), None),
         "dead-letter-replay": _replay,
+        "backfill-mapped": {"runs": ["b-2"], "automatic": True},
         "backfill-start": lambda **_: {"run": "b-2"},
         "backfill-status": lambda **_: [_backfill(first)],
         "backfill-pause": {},

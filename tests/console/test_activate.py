@@ -74,8 +74,8 @@ def test_steps_carry_everything_and_finish_stores_it(installation: Sample, visit
     params = stored["transformations"][0]["params"]
     assert [each["value"]["path"] for each in params["profileSelectors"]["selectors"]][-1] == "mobilePhone.number"
     assert params["headrace"] == {"metadata": True}
-    begun = [given for question, given in installation.engine.asked if question == "backfill-start"]
-    assert begun == [{"flow": flow, "kind": "backfill", "segments": ["crm-whitepaper"]}]
+    begun = [given for question, given in installation.engine.asked if question == "backfill-mapped"]
+    assert begun == [{"flow": flow, "segments": ["crm-whitepaper"]}]
 
 
 def test_a_new_flow_begins_with_the_usual_fields(fresh: Sample, visit: Visit) -> None:

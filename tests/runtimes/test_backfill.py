@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from headrace.bootstrap.acting import acting
 from headrace.core.flow import CompiledFlow, MappedSegment, Snapshot
 from headrace.destinations.base import Limits, Verdict
 from headrace.destinations.memory import Rule
@@ -292,6 +293,8 @@ def test_the_rate_is_kept_and_leaves_live_traffic_alone() -> None:
                 road.clock.advance(0.05)
                 for _turn in range(40):
                     await asyncio.sleep(0)
+                while road.state.at_work:
+                    await asyncio.sleep(0.0002)
             seen.append((run.exported, shown(run, "")["eta_s"]))
             road.source.bodies.append(update(1000 + second, "email:live", vip=True))
         engine.backfills.act(run.id, "cancel")
@@ -360,3 +363,23 @@ def test_b2_a_cut_at_any_step() -> None:
     run = the_run(road)
     assert (run.scanned, run.exported, road.engine.totals.flows["f"].exported) == (1200, 1200, 1200)
     assert sorted(set(told(road))) == sorted(f"u{n}" for n in range(1200))
+
+
+def test_who_mapped_an_audience_learns_of_its_run(disk: Disk) -> None:
+    """At once, however soon the run ends, and of no other one; without the automatic there is none."""
+    road = quiet(disk, people(100), others(), auto_backfill=True)
+
+    async def mapped(engine: Engine) -> Any:
+        road.configuration = snapshot(metadata())
+        await engine.reconfigure(road.configuration, road.targets(road.configuration))
+        return await acting(road.state, KEYS, engine)["backfill-mapped"]({"flow": "f", "segments": ["vip"]})
+
+    async def again(engine: Engine) -> Any:
+        return await acting(road.state, KEYS, engine)["backfill-mapped"]({"flow": "f", "segments": ["vip", "x"]})
+
+    assert live(road, mapped, again) == [{"runs": ["r1"], "automatic": True}] * 2
+    settled(road)
+    assert len(list(road.engine.backfills.runs())) == 1
+    assert live(road, again) == [{"runs": [], "automatic": True}], "begun by an earlier process"
+    road.options = msgspec.structs.replace(road.options, auto_backfill=False)
+    assert live(road, again) == [{"runs": [], "automatic": False}]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from headrace.control import backfills, dead_letters, trials
-from headrace.control.access import ACTIVATE, CONNECT, Permission
+from headrace.control.access import ACTIVATE, Permission
 
 from .call import Answer, Call
 from .operation import Operations, Parameter
@@ -128,7 +128,7 @@ def replay_dead_letters(call: Call) -> Answer:
     body=ref("NewTestRecord"),
     body_required=False,
     answer=ref("TestRecord"),
-    needs=CONNECT,
+    needs=ACTIVATE,
     asks_engine=True,
 )
 def send_test_record(call: Call) -> Answer:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -27,6 +27,8 @@ from .engines import build_engine
 from .flows import load_configuration
 from .folder import open_state
 
+_LOOK_S: Final = 5.0
+_TURN_S: Final = 0.005
 NOBODY = "no process holds the data folder; start headrace serve, or name the configuration file with --config"
 
 
@@ -40,6 +42,7 @@ def acting(state: State, keys: Keys, engine: Engine | None) -> dict[str, Answer]
         }
     return {
         **_backfills(engine.backfills),
+        "backfill-mapped": lambda wanted: _mapped(engine, given(_Mapped, wanted)),
         **_flows(engine),
         "dead-letter-replay": lambda wanted: engine.letters.replay(given(Wanted, wanted)),
         "send-test": lambda wanted: _sent(engine, given(_Test, wanted)),
@@ -87,6 +90,23 @@ def _backfills(backfills: Backfills) -> dict[str, Answer]:
         "backfill-start": start,
         "backfill-status": status,
         **{f"backfill-{action}": acted(action) for action in ("pause", "resume", "cancel")},
+    }
+
+
+class _Mapped(msgspec.Struct, kw_only=True):
+    flow: str
+    segments: list[str]
+
+
+async def _mapped(engine: Engine, wanted: _Mapped) -> dict[str, Any]:
+    """The runs that begin by themselves for audiences that a change of a flow has mapped."""
+    clock = System()
+    until_s = clock.monotonic_s() + _LOOK_S
+    while not engine.audiences.looked and clock.monotonic_s() < until_s:
+        await clock.sleep(_TURN_S)
+    return {
+        "runs": engine.audiences.begun(wanted.flow, wanted.segments),
+        "automatic": engine.options.auto_backfill,
     }
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from headrace.control import engine as _engine
-from headrace.control.access import ACTIVATE, Caller, Permission, require
+from headrace.control.access import Caller, Permission, require
 from headrace.control.problems import Code
 from headrace.control.runtime import Runtime
 from headrace.control.service import Control
@@ -24,7 +24,6 @@ _PEOPLE: Final = (Permission.VIEW_DESTINATIONS, Permission.VIEW_PROFILES)
 NEEDED: Final[dict[str, tuple[Permission, ...]]] = {
     "status": _VIEW,
     "alerts": _VIEW,
-    "send-test": ACTIVATE,
     "dead-letters": _PEOPLE,
     "dead-letter": _PEOPLE,
     "dead-letter-replay": (*_PEOPLE, Permission.MANAGE_DESTINATIONS),
@@ -33,7 +32,7 @@ NEEDED: Final[dict[str, tuple[Permission, ...]]] = {
     "follow": _PEOPLE,
 }
 """Question to the permissions it needs (docs/control-plane.md): what holds a person's values needs View Profiles,
-what changes deliveries needs what changing flows needs, what sends needs what activating needs."""
+what changes deliveries needs what changing flows needs."""
 
 _MISSING: Final = (Code.ENGINE_ABSENT, Code.ENGINE_REFUSED)
 

@@ -29,6 +29,7 @@ MAX_ADHOC_SEGMENTS: Final = 80
 """Audiences in one ad-hoc activation (AEP, ad-hoc activation API)."""
 _KEYS: Final = ("segments", "identities", "kind", "qualified_after_ms", "qualified_before_ms", "rate")
 _VIEW: Final = Permission.VIEW_DESTINATIONS
+_NOT_AUTOMATIC: Final = "HEADRACE_AUTO_BACKFILL is off; start it where its members are to be sent"
 
 
 class Begun(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,7 +47,10 @@ class Begun(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def begin_mapped(control: Control, runtime: Runtime, caller: Caller, made: Written) -> tuple[list[Begun], list[str]]:
-    """Begin the backfill of the audiences that a change of a flow added; the change itself stands in any case.
+    """The backfills that begin by themselves for the audiences that a change of a flow added.
+
+    The engine begins them when it sees the change; one that is down sees it when it is back. The change itself stands
+    in any case.
 
     Args:
         control: The parts.
@@ -55,18 +59,20 @@ def begin_mapped(control: Control, runtime: Runtime, caller: Caller, made: Writt
         made: The change.
 
     Returns:
-        What was begun, and warnings when it could not be.
+        What was begun, and warnings when nothing was, or not yet.
     """
     segments = tuple(segment for _, segment in made.mapped)
     if not segments or not engine.works_for(control, caller):
         return [], []
     try:
-        # It has to know the flow as it is now before it can walk for it.
         engine.asked(runtime, "configure")
-        run = _started(runtime, made.id, "backfill", segments)
+        answer = engine.asked(runtime, "backfill-mapped", flow=made.id, segments=list(segments))
     except UseCaseError as error:
-        return [], [f"the backfill of {', '.join(segments)} was not begun: {error.problem}; start it when it can"]
-    return [Begun(flow=made.id, run=run, segments=segments)], []
+        return [], [
+            f"the backfill of {', '.join(segments)} begins when the engine has seen the change: {error.problem}"
+        ]
+    warnings = [] if answer["automatic"] else [f"no backfill of {', '.join(segments)} was begun: {_NOT_AUTOMATIC}"]
+    return [Begun(flow=made.id, run=run, segments=segments) for run in answer["runs"]], warnings
 
 
 def start_backfill(control: Control, runtime: Runtime, caller: Caller, flow_id: str, body: Any) -> Begun:

@@ -10,7 +10,7 @@ from headrace.core.report import Report
 from headrace.errors import UseCaseError
 
 from . import access, engine
-from .access import CONNECT, Caller
+from .access import ACTIVATE, Caller
 from .problems import refuse
 from .runtime import Runtime
 from .service import Control, body_of
@@ -19,7 +19,7 @@ __all__ = ["send_test"]
 
 
 def send_test(control: Control, runtime: Runtime, caller: Caller, flow_id: str, body: Any = None) -> dict[str, Any]:
-    """Write one marked record to a flow's destination; needs View and Manage Destinations.
+    """Write one marked record to a flow's destination; needs the permissions of activation.
 
     Args:
         control: The parts.
@@ -34,7 +34,7 @@ def send_test(control: Control, runtime: Runtime, caller: Caller, flow_id: str, 
     Raises:
         UseCaseError: 1101-404, 3000-400, 3016-503; 3017-400 when the destination did not take it, with its answer.
     """
-    access.require(caller, CONNECT)
+    access.require(caller, ACTIVATE)
     flow = engine.flow_of(control, caller, flow_id)
     given = body_of(body, ("message",)) if body else {}
     report = Report()

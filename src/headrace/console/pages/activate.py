@@ -13,7 +13,7 @@ from headrace.console.calls import call
 from headrace.console.drafts import Draft
 from headrace.console.masking import masked_message
 from headrace.console.visit import Console, Visit, page
-from headrace.control import backfills, flows, profiles, segments
+from headrace.control import backfills, flows, profiles, segments, trials
 from headrace.control.access import ACTIVATE, require
 from headrace.core.compile import RECOMMENDED_ATTRIBUTES, RECOMMENDED_SEGMENTS
 from headrace.errors import UseCaseError
@@ -75,7 +75,8 @@ def _tested(visit: Visit, draft: Draft) -> tuple[str, str, str]:
     made = preview.rendered(visit, draft, types=_types(_observed(visit)))
     if made.message is None:
         return "bad", visit.t("details.test_failed"), made.reason or visit.t("preview.nothing")
-    answer = visit.ask("send-test", flow=draft.row.id, message=made.message)
+    body = {"message": made.message}
+    answer = engine.tried(lambda: trials.send_test(visit.control, visit.runtime, visit.caller, draft.row.id, body))
     if answer.ok:
         return "good", visit.t("details.test_sent"), outcome_words(answer)
     return "bad", visit.t("details.test_failed"), answer.problem

@@ -11,7 +11,7 @@ from headrace.console import engine, overview, rendering
 from headrace.console.calls import call
 from headrace.console.overview import Row
 from headrace.console.visit import Console, Visit, page
-from headrace.control import backfills, dead_letters, flows, runs, segments
+from headrace.control import backfills, dead_letters, flows, runs, segments, trials
 from headrace.control.access import CONNECT, Permission, require
 from headrace.control.paging import read
 from headrace.errors import UseCaseError
@@ -166,8 +166,7 @@ def steer_backfill(visit: Visit) -> Response:
 def send_test(visit: Visit) -> Response:
     """Send one record of a sample profile to the destination."""
     flow_id = visit.path("flow_id")
-    flows.get_flow(visit.control, visit.caller, flow_id)
-    answer = visit.ask("send-test", flow=flow_id)
+    answer = engine.tried(lambda: trials.send_test(visit.control, visit.runtime, visit.caller, flow_id))
     if answer.ok:
         return show(visit, told=("good", visit.t("details.test_sent"), outcome_words(answer)))
     return show(visit, status=409, told=("bad", visit.t("details.test_failed"), answer.problem))

@@ -40,10 +40,22 @@ class Audiences:
         self._told = _decode(stored) if stored is not None else None
         self._snapshot, self._backfills, self._automatic = snapshot, backfills, automatic
         self._next_ms: int | None = 0
+        self._begun: dict[tuple[str, str], str] = {}
+        """Flow and audience id, of what is mapped now, to the run that this process began when it was new."""
 
     def changed(self) -> None:
         """Another configuration is in force."""
         self._next_ms = 0
+
+    @property
+    def looked(self) -> bool:
+        """False while the configuration in force is still to be looked at."""
+        return self._next_ms != 0
+
+    def begun(self, flow_id: str, segments: Sequence[str]) -> list[str]:
+        """Ids of the runs that were begun because these audiences became new to the flow, each once."""
+        found = (self._begun.get((flow_id, segment_id)) for segment_id in segments)
+        return list(dict.fromkeys(run_id for run_id in found if run_id is not None))
 
     def due_ms(self, now_ms: int) -> int | None:
         """See ``Inner``: the next start or end date."""
@@ -58,8 +70,11 @@ class Audiences:
                 new = set(segments) - set(self._told.get(flow_id, ())) - self._backfills.covered(flow_id)
                 if new:
                     # A flow that is new altogether is walked for once.
-                    self._backfills.begin(batch, flow_id, "backfill", sorted(new), automatic=True)
+                    run = self._backfills.begin(batch, flow_id, "backfill", sorted(new), automatic=True)
+                    self._begun |= {(flow_id, segment_id): run.id for _, segment_id in new}
         if now != self._told:
+            mapped = {(flow_id, segment_id) for flow_id, segments in now.items() for _, segment_id in segments}
+            self._begun = {each: run_id for each, run_id in self._begun.items() if each in mapped}
             self._told = now
             batch.put(self._key, msgspec.msgpack.encode(now))
         dates = [ms for flow in flows for ids in flow.segments.values() for s in ids.values()

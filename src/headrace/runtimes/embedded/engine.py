@@ -153,13 +153,13 @@ class Engine:
             profiles=lambda: self.totals.profiles, ordinal=lambda: self._cursor.ordinal, now_ms=now_ms,
             rate=self.options.backfill_rate, wake=self.wake,
         )  # fmt: skip
-        self._audiences = Audiences(
+        self.audiences = Audiences(
             state, keys, snapshot=lambda: self._snapshot, backfills=self.backfills,
             automatic=self.options.auto_backfill,
         )  # fmt: skip
         self.letters = Letters(state, keys, snapshot=lambda: self._snapshot, totals=self.totals, wake=self.wake)
         self._cap = Cap(self.options.dead_letter_cap, self.totals, self._over_cap)
-        for source in (self._timers, self._audiences, self.letters, self.backfills):
+        for source in (self._timers, self.audiences, self.letters, self.backfills):
             self.within.add(source)
 
     # -- faces ------------------------------------------------------------------------------------
@@ -656,7 +656,7 @@ class Engine:
         self._targets = targets
         self.store_configuration()
         self.pauses.noted(snapshot.flows, self._cursor.ordinal, self.totals)
-        self._audiences.changed()
+        self.audiences.changed()
         self._open_flows(snapshot, targets)
         self._start_flows()
         self._decider.snapshot = with_overflowing(snapshot, frozenset(self.overflow.overflowing))
