@@ -86,7 +86,7 @@ class Place(NamedTuple):
     @contextmanager
     def serving(self, *more: str, **env: str) -> Iterator[Serving]:
         """A process, ready."""
-        arguments = ("serve", "--config", self.folder / "config.json", "--port", "0", *more)
+        arguments = ("serve", "--config", str(self.folder / "config.json"), "--port", "0", *more)
         with background(*arguments, data=self.folder / "data", env=env) as running:
             running.until(lambda: '"ready"' in running.said())
             found = re.search(r"http://127\.0\.0\.1:(\d+)/collection/", running.said())
