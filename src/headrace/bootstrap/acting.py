@@ -23,6 +23,7 @@ from headrace.state.base import State
 from headrace.state.keys import Keys
 from headrace.state.runs import Run, runs
 
+from . import people
 from .engines import build_engine
 from .flows import load_configuration
 from .folder import open_state
@@ -39,6 +40,7 @@ def acting(state: State, keys: Keys, engine: Engine | None) -> dict[str, Answer]
             "backfill-status": lambda wanted: _chosen([shown(run, "") for run in runs(state, keys)], wanted),
             **dict.fromkeys(_CHANGING, _nobody),
             **_stored_flows(state, keys),
+            **people.answers(state, keys, None),
         }
     return {
         **_backfills(engine.backfills),
@@ -46,11 +48,13 @@ def acting(state: State, keys: Keys, engine: Engine | None) -> dict[str, Answer]
         **_flows(engine),
         "dead-letter-replay": lambda wanted: engine.letters.replay(given(Wanted, wanted)),
         "send-test": lambda wanted: _sent(engine, given(_Test, wanted)),
+        **people.answers(state, keys, engine),
     }
 
 
 _CHANGING = (
     *("backfill-start", "backfill-pause", "backfill-resume", "backfill-cancel", "dead-letter-replay", "send-test"),
+    *("profile-delete", "profile-deletions"),
 )
 
 

@@ -27,7 +27,7 @@ from .acting import acting
 from .folder import installation_key, open_state
 
 SLOW_ANSWERS: Final = frozenset(
-    {"backup", "replay", "journal", "dead-letters", "ledger", "explain", "preview", "observed-schema"}
+    {"backup", "replay", "journal", "dead-letters", "ledger", "explain", "preview", "observed-schema", "profile-held"}
 )
 """Requests that read much and change nothing."""
 
@@ -75,8 +75,8 @@ def answers(state: RocksState, settings: Settings, engine: Engine | None) -> dic
         "ledger": lambda wanted: ledger.answer(state, keys, wanted),
         "explain": lambda wanted: explain.answer(state, keys, wanted),
         "alerts": lambda wanted: alerting.answer(settings, wanted),
-        "preview": lambda wanted: previews.answer(state, settings, engine, wanted),
         "observed-schema": lambda _: schema.observed(state, keys),
+        "preview": lambda wanted: previews.answer(state, settings, engine, wanted),
         **acting(state, keys, engine),
     }
 

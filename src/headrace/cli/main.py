@@ -16,7 +16,7 @@ import pybase64
 import typer
 
 from headrace import __version__, settings
-from headrace.cli import accounts, alerts, backfill, files, flows, preview, serve
+from headrace.cli import accounts, alerts, backfill, files, flows, preview, profiles, serve
 from headrace.cli import letters as dead_letters
 from headrace.cli.command import (
     LEFT,
@@ -145,6 +145,7 @@ app.command("control-process", hidden=True)(serve.control_process)
 app.add_typer(backfill.app, name="backfill", no_args_is_help=True)
 letters.command("export")(dead_letters.export_letters)
 letters.command("replay")(dead_letters.replay_letters)
+app.add_typer(profiles.app, name="profiles", no_args_is_help=True)
 app.add_typer(flows.app, name="flows", no_args_is_help=True)
 app.add_typer(accounts.clients, name="clients", no_args_is_help=True)
 app.add_typer(accounts.users, name="users", no_args_is_help=True)

@@ -58,6 +58,10 @@ class State(Protocol):
         """Make all commits so far durable; see T3."""
         ...
 
+    def compact(self) -> None:
+        """Let nothing that was overwritten or deleted remain in the folder. May run in a thread of its own."""
+        ...
+
     def close(self) -> None:
         """Let go of the folder."""
         ...

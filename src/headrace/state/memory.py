@@ -93,5 +93,8 @@ class MemoryState:
                 self._values[key] = value
         self._undo, self._sorted = {}, None
 
+    def compact(self) -> None:
+        """See ``state.base.State``: nothing remains here anyway."""
+
     def close(self) -> None:
         """See ``state.base.State``."""

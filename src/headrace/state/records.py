@@ -21,7 +21,9 @@ BACKFILL: Final = 2
 DELETE: Final = 3
 REPLAY: Final = 4
 REPEAT: Final = 5
-"""Kinds of journaled inputs; REPEAT is an update that was recognised by its id and changed nothing."""
+ERASED: Final = 6
+"""Kinds of journaled inputs; REPEAT is an update that was recognised by its id and changed nothing, ERASED one about
+a person who was deleted: nothing of it is left but its number and its time."""
 
 
 class JournalBlock(msgspec.Struct, array_like=True):

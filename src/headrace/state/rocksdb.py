@@ -163,6 +163,12 @@ class RocksState:
         with _translated(self._folder):
             self._db.flush_wal(True)
 
+    def compact(self) -> None:
+        """See ``state.base.State``."""
+        with _translated(self._folder):
+            self._db.flush()
+            self._db.compact_range(None, None)
+
     def close(self) -> None:
         """See ``state.base.State``."""
         if not self._closed:

@@ -53,6 +53,9 @@ class Above:
     def sync(self) -> None:
         """Nothing is to be kept."""
 
+    def compact(self) -> None:
+        """See ``state.base.State``: nothing of it is kept."""
+
     def close(self) -> None:
         """Nothing is held."""
 

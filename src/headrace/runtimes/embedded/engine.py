@@ -29,6 +29,7 @@ from headrace.runtimes.embedded.audiences import Audiences
 from headrace.runtimes.embedded.backfill import Backfills
 from headrace.runtimes.embedded.caps import Cap
 from headrace.runtimes.embedded.decide import Command, Decider, Decision
+from headrace.runtimes.embedded.deletions import Deletions
 from headrace.runtimes.embedded.discards import Discards
 from headrace.runtimes.embedded.flow import RunningFlow
 from headrace.runtimes.embedded.housekeeping import Housekeeping
@@ -159,7 +160,11 @@ class Engine:
         )  # fmt: skip
         self.letters = Letters(state, keys, snapshot=lambda: self._snapshot, totals=self.totals, wake=self.wake)
         self._cap = Cap(self.options.dead_letter_cap, self.totals, self._over_cap)
-        for source in (self._timers, self.audiences, self.letters, self.backfills):
+        self.deletions = Deletions(
+            state, keys, flows=self.flows, snapshot=lambda: self._snapshot, totals=self.totals, now_ms=now_ms,
+            wake=self.wake,
+        )  # fmt: skip
+        for source in (self._timers, self.audiences, self.letters, self.deletions, self.backfills):
             self.within.add(source)
 
     # -- faces ------------------------------------------------------------------------------------

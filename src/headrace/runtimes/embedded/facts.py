@@ -13,7 +13,7 @@ from headrace.core.times import from_ms
 from headrace.runtimes.embedded.past import Line, Moment
 from headrace.state import records
 
-KINDS: Final = ("update", "tick", "backfill", "delete", "replay", "repeat")
+KINDS: Final = ("update", "tick", "backfill", "delete", "replay", "repeat", "erased")
 """Names of the kinds of inputs, by their number in the journal."""
 
 
@@ -149,7 +149,7 @@ def of_input(line: Line, moment: Moment | None) -> InputFacts:
     """The input, as it came in and as it was understood."""
     change = moment.change if moment is not None else None
     update = change if isinstance(change, Update) else None
-    command = line.kind not in (records.UPDATE, records.REPEAT)
+    command = line.kind not in (records.UPDATE, records.REPEAT, records.ERASED)
     body = msgspec.json.encode(msgspec.msgpack.decode(line.body)) if command else line.body
     return InputFacts(
         line.ordinal, from_ms(line.block.now_ms), KINDS[line.kind], line.source, body.decode(),

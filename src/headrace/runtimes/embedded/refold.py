@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import msgspec
 
 from headrace.core.envelope import decode
@@ -71,13 +73,16 @@ def refold(state: State, keys: Keys, installation_key: bytes) -> Comparison:
         if decider is None:
             decider = Decider(memory, keys, snapshot, installation_key, dedup_window_ms=0, cached=1 << 30)
         decider.snapshot = with_overflowing(snapshot, frozenset(block.overflowing))
-        batch = memory.batch()
-        made = decider.decide(
-            [_updates(block)], _commands(block), block.first, block.now_ms, records.Totals(), batch,
-            repeats=frozenset(i for i, kind in enumerate(block.kinds) if kind == records.REPEAT),
-        )  # fmt: skip
-        memory.commit(batch)
-        exports.update(export.export_id for of_flow in made.exports for _, export in of_flow)
+        for first, end in _unerased(block.kinds):
+            batch = memory.batch()
+            kinds, bodies = block.kinds[first:end], block.bodies[first:end]
+            made = decider.decide(
+                [_updates(kinds, bodies)], _commands(kinds, bodies), block.first + first, block.now_ms,
+                records.Totals(), batch,
+                repeats=frozenset(i for i, kind in enumerate(kinds) if kind == records.REPEAT),
+            )  # fmt: skip
+            memory.commit(batch)
+            exports.update(export.export_id for of_flow in made.exports for _, export in of_flow)
         found.inputs += len(block.kinds)
     found.exports = len(exports)
     _compare_profiles(state, memory, keys, found)
@@ -93,16 +98,27 @@ def _snapshot(state: State, keys: Keys, version: str) -> Snapshot:
     return compile_canonical(stored or b"")
 
 
-def _updates(block: records.JournalBlock) -> SourceBatch:
-    kinds = (records.UPDATE, records.REPEAT)
-    bodies = [body for kind, body in zip(block.kinds, block.bodies, strict=True) if kind in kinds]
-    return SourceBatch("journal", bodies, str, None, lambda _: None)
+def _unerased(kinds: bytes) -> Iterator[tuple[int, int]]:
+    """(Start, end) of the runs of inputs between those that are erased: where a batch is cut makes no difference."""
+    start = 0
+    while start < len(kinds):
+        end = kinds.find(records.ERASED, start)
+        end = len(kinds) if end < 0 else end
+        if end > start:
+            yield start, end
+        start = end + 1
 
 
-def _commands(block: records.JournalBlock) -> list[Command]:
+def _updates(kinds: bytes, bodies: Sequence[bytes]) -> SourceBatch:
+    ours = (records.UPDATE, records.REPEAT)
+    found = [body for kind, body in zip(kinds, bodies, strict=True) if kind in ours]
+    return SourceBatch("journal", found, str, None, lambda _: None)
+
+
+def _commands(kinds: bytes, bodies: Sequence[bytes]) -> list[Command]:
     return [
         msgspec.msgpack.decode(body, type=_COMMANDS[kind])
-        for kind, body in zip(block.kinds, block.bodies, strict=True)
+        for kind, body in zip(kinds, bodies, strict=True)
         if kind in _COMMANDS
     ]
 
@@ -129,7 +145,11 @@ def _stored_exports(state: State, keys: Keys) -> set[str]:
     stored: set[str] = set()
     for _, value in state.scan(*keys.space(LEDGER)):
         block = records.ledger_block(value)
-        stored.update(records.unpack_id(block.export_id, index) for index in range(block.rows))
+        stored.update(
+            records.unpack_id(block.export_id, index)
+            for index in range(block.rows)
+            if records.unpack_id(block.profile_id, index)  # else of a person who was deleted
+        )
     for _, value in state.scan(*keys.space(OUTBOX)):
         stored.update(export.export_id for export in records.decode_exports(value))
     for _, value in state.scan(*keys.space(DEAD_LETTER)):

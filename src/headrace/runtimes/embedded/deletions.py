@@ -1,0 +1,307 @@
+"""Deleting a person: the profile, what waits about it, and everything that is kept of it; tracked to its end.
+
+A deletion is a record with five states. *deleting*: the input that forgets the profile is given to the loop, and its
+exports are noted in the same commit. *settling*: until nothing from before waits in any flow's outbox, the flows'
+last messages among it. *erasing*: journal, ledger, dead letters, timers and runs are rewritten without the person,
+some at a time. *compacting*: the folder forgets what was overwritten. *done*: the record names nobody any more.
+
+Holds always (tests/runtimes/test_deletions.py checks each by its number):
+    L1  A deletion that was answered is carried out, whatever is killed when; its input is given once.
+    L2  When it is done, no key space holds an identity or the id of the profile in a row from before it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from headrace.core.envelope import decode
+from headrace.core.flow import Snapshot
+from headrace.core.model import Delete, Identity
+from headrace.errors import RefusedError
+from headrace.runtimes.embedded.decide import Command, Decision
+from headrace.runtimes.embedded.flow import RunningFlow
+from headrace.state import records
+from headrace.state.base import Batch, State
+from headrace.state.erasing import erase_journal, erase_ledger, erase_marks, rows_about
+from headrace.state.keys import BACKFILL, DEAD_LETTER, END, FACT, JOURNAL, LEDGER, MOST, Keys
+from headrace.state.runs import encode, runs
+
+_LOOK_MS: Final = 500
+_BLOCKS: Final = 20
+_KEPT: Final = 100
+
+
+class Deletion(msgspec.Struct, omit_defaults=True):
+    """One deletion.
+
+    Attributes:
+        id: Its id.
+        state: deleting, settling, erasing, compacting or done.
+        asked_ms: When it was asked for, epoch milliseconds.
+        profile_ids: The profile's id, and those it absorbed; empty once it is done.
+        identities: (namespace, id); likewise.
+        ordinal: Ordinal of its input.
+        exports: Flow id to the id of its last message about the profile.
+        erased: How many inputs, ledger entries and dead letters were made unreadable.
+        done_ms: When it was done; 0 before.
+    """
+
+    id: str
+    state: str
+    asked_ms: int
+    profile_ids: list[str] = []
+    identities: list[tuple[str, str]] = []
+    ordinal: int = 0
+    exports: dict[str, str] = {}
+    erased: dict[str, int] = {}
+    done_ms: int = 0
+
+
+_decode: Final = msgspec.msgpack.Decoder(dict[str, Deletion]).decode
+
+
+class Deletions:
+    """An inner source; see the module and runtimes/embedded/inner.py.
+
+    Args:
+        state: Where everything lies.
+        keys: Of the sandbox.
+        flows: The flows at work.
+        snapshot: Gives the configuration in force.
+        totals: Counted into.
+        now_ms: Gives the time.
+        wake: Wakes the loop.
+    """
+
+    def __init__(
+        self, state: State, keys: Keys, *, flows: Mapping[str, RunningFlow], snapshot: Callable[[], Snapshot],
+        totals: records.Totals, now_ms: Callable[[], int], wake: Callable[[], None],
+    ) -> None:  # fmt: skip
+        self._state, self._keys, self._flows, self._snapshot = state, keys, flows, snapshot
+        self._totals, self._now_ms, self._wake = totals, now_ms, wake
+        self._key = keys.named(FACT, "deletions")
+        stored = state.get_many([self._key])[0]
+        self._all = _decode(stored) if stored is not None else {}
+        self._given: Deletion | None = None
+        self._looked_ms = 0
+        self._compacting: asyncio.Future[Any] | None = None
+
+    # -- asked for --------------------------------------------------------------------------------
+
+    def start(self, namespace: str, identity: str) -> Deletion:
+        """Begin to delete the profile of an identity; durable when this returns.
+
+        Raises:
+            RefusedError: No profile has it.
+        """
+        profile = self.profile_of(namespace, identity)
+        for known in self._all.values():
+            if known.state == "deleting" and profile[0] in known.profile_ids:
+                return known
+        number = 1 + max((int(i[1:]) for i in self._all), default=0)
+        made = Deletion(f"d{number}", "deleting", self._now_ms(), [profile[0]], profile[1])
+        self._all[made.id] = made
+        for old in sorted((d.done_ms, d.id) for d in self._all.values() if d.done_ms)[:-_KEPT]:
+            del self._all[old[1]]
+        batch = self._state.batch()
+        self._put(batch)
+        self._state.commit(batch)
+        self._state.sync()
+        self._wake()
+        return made
+
+    def profile_of(self, namespace: str, identity: str) -> tuple[str, list[tuple[str, str]]]:
+        """(Profile id, identities) of whoever has an identity.
+
+        Raises:
+            RefusedError: Nobody has.
+        """
+        row = self._state.get_many([self._keys.identity(*Identity(namespace.lower(), identity))])[0]
+        profile_id = records.decode_index_row(row).profile_id if row is not None else ""
+        stored = self._state.get_many([self._keys.profile(profile_id)])[0] if profile_id else None
+        if stored is None:
+            raise RefusedError("no profile has this identity")
+        return profile_id, [(n, i) for n, ids in decode(stored).identities.items() for i in ids]
+
+    def told(self, deletion_id: str) -> dict[str, Any]:
+        """How a deletion stands: its report.
+
+        Raises:
+            RefusedError: There is no such deletion.
+        """
+        found = self._all.get(deletion_id)
+        if found is None:
+            raise RefusedError(f"there is no deletion {deletion_id} (known: {', '.join(self._all) or 'none'})")
+        waits = sorted(self._waiting(found)) if found.state == "settling" else []
+        return {
+            "run": found.id, "state": found.state, "exports": found.exports, "erased": found.erased,
+            "waits_for": waits, "asked_ms": found.asked_ms, "done_ms": found.done_ms or None,
+        }  # fmt: skip
+
+    @property
+    def all(self) -> list[str]:
+        """Ids of the deletions that are remembered."""
+        return list(self._all)
+
+    # -- given to the loop ------------------------------------------------------------------------
+
+    def due_ms(self, now_ms: int) -> int | None:
+        """See ``Inner``."""
+        soonest: int | None = None
+        for one in self._all.values():
+            if one.state in ("deleting", "erasing"):
+                return now_ms
+            if one.state == "settling" or (one.state == "compacting" and self._compacting is None):
+                soonest = max(now_ms, self._looked_ms + _LOOK_MS) if self._looked_ms else now_ms
+        return soonest
+
+    def take(self, most: int, now_ms: int, batch: Batch) -> Sequence[Command]:
+        """See ``Inner``: the next step of each deletion."""
+        self._given = None
+        self._looked_ms = now_ms
+        changed = False
+        commands: list[Command] = []
+        for one in self._all.values():
+            if one.state == "deleting" and self._given is None:
+                self._given = one
+                commands.append(Delete(one.profile_ids[0]))
+            elif one.state == "settling" and not self._waiting(one):
+                one.state, changed = "erasing", True
+            elif one.state == "erasing":
+                self._erase(one, batch)
+                changed = True
+            elif one.state == "compacting" and self._compacting is None:
+                self._compact()
+        if changed:
+            self._put(batch)
+        return commands
+
+    def _waiting(self, one: Deletion) -> set[str]:
+        """Flows in whose outbox something from before the deletion, or its own message, waits."""
+        waiting = set()
+        for flow_id, flow in self._flows.items():
+            lowest = flow.outbox.lowest()
+            if flow.outbox.dirty or (lowest is not None and lowest <= one.ordinal):
+                waiting.add(flow_id)
+        return waiting
+
+    def decided(self, answers: Sequence[tuple[str, ...]], decision: Decision, now_ms: int, batch: Batch) -> None:
+        """See ``Inner``: the profile is forgotten in this commit."""
+        one = self._given
+        if one is None:
+            return
+        self._given = None
+        one.state, one.ordinal = "settling", decision.last
+        for flow, exports in zip(self._snapshot().flows, decision.exports, strict=True):
+            for _, export in exports:
+                if export.profile_id == one.profile_ids[0] and export.cause.kind == "delete":
+                    one.exports[flow.id], one.ordinal = export.export_id, max(one.ordinal, export.ordinal)
+        self._put(batch)
+
+    def _put(self, batch: Batch) -> None:
+        batch.put(self._key, msgspec.msgpack.encode(self._all))
+
+    # -- erasing ----------------------------------------------------------------------------------
+
+    def _erase(self, one: Deletion, batch: Batch) -> None:
+        """Rewrite some blocks; when none is left, what else names the person, and then the folder is compacted."""
+        left = _BLOCKS
+        for profile_id in list(one.profile_ids):
+            left -= self._erase_journal(one, profile_id, left, batch)
+            if left > 0:
+                left -= self._erase_ledger(one, profile_id, left, batch)
+            if left <= 0:
+                return
+        if left < _BLOCKS:
+            return  # what these named is looked at in the next round
+        self._erase_letters(one, batch)
+        self._erase_timers(one, batch)
+        self._erase_runs(one, batch)
+        one.profile_ids, one.identities = [], []
+        one.state = "compacting"
+
+    def _erase_journal(self, one: Deletion, profile_id: str, most: int, batch: Batch) -> int:
+        blocks = 0
+        for first, stored, places in rows_about(
+            self._state, self._keys, JOURNAL, profile_id, first=0, last=one.ordinal
+        ):
+            erased, joined = erase_journal(stored, places)
+            batch.put(self._keys.numbered(JOURNAL, first), erased)
+            erase_marks(self._state, self._keys, JOURNAL, [first + place for place in places], batch)
+            one.profile_ids += sorted(joined - set(one.profile_ids))
+            one.erased["inputs"] = one.erased.get("inputs", 0) + len(places)
+            blocks += 1
+            if blocks >= most:
+                break
+        return blocks
+
+    def _erase_ledger(self, one: Deletion, profile_id: str, most: int, batch: Batch) -> int:
+        blocks = 0
+        for first, stored, places in rows_about(self._state, self._keys, LEDGER, profile_id, first=0, last=MOST - 1):
+            block = records.ledger_block(stored)
+            places = [place for place in places if block.ordinal[place] <= one.ordinal]
+            if not places:
+                continue
+            batch.put(self._keys.numbered(LEDGER, first), erase_ledger(stored, places))
+            erase_marks(self._state, self._keys, LEDGER, [first + place for place in places], batch)
+            one.erased["ledger"] = one.erased.get("ledger", 0) + len(places)
+            blocks += 1
+            if blocks >= most:
+                break
+        return blocks
+
+    def _erase_letters(self, one: Deletion, batch: Batch) -> None:
+        needles = [msgspec.json.encode(identity) for _, identity in one.identities]
+        count = 0
+        for key, value in self._state.scan(*self._keys.space(DEAD_LETTER)):
+            letter = records.decode_letter(value)
+            export = letter.export
+            if export is not None:
+                about = export.profile_id in one.profile_ids and export.ordinal <= one.ordinal
+            else:
+                about = any(needle in letter.body for needle in needles)
+            if about:
+                batch.delete(key)
+                count += 1
+        self._totals.dead_letters -= count
+        one.erased["dead_letters"] = count
+
+    def _erase_timers(self, one: Deletion, batch: Batch) -> None:
+        gone = {bytes.fromhex(profile_id) for profile_id in one.profile_ids}
+        width = records.ID_BYTES
+        for key, value in self._state.scan(*self._keys.space(END)):
+            ids = [value[at : at + width] for at in range(0, len(value), width)]
+            kept = [packed for packed in ids if packed not in gone]
+            if not kept:
+                batch.delete(key)
+            elif len(kept) < len(ids):
+                batch.put(key, b"".join(kept))
+
+    def _erase_runs(self, one: Deletion, batch: Batch) -> None:
+        gone = set(one.identities)
+        for run in runs(self._state, self._keys):
+            if not run.open and not gone.isdisjoint(run.identities):
+                run.identities = [identity for identity in run.identities if identity not in gone]
+                batch.put(self._keys.named(BACKFILL, run.id), encode(run))
+
+    def _compact(self) -> None:
+        """Let the state forget what was overwritten, beside the loop."""
+        loop = asyncio.get_running_loop()
+        compacting = self._compacting = loop.run_in_executor(None, self._state.compact)
+
+        def compacted(done: asyncio.Future[None]) -> None:
+            self._compacting = None
+            if done.cancelled() or done.exception() is not None:
+                return  # it is tried again
+            for one in self._all.values():
+                if one.state == "compacting":
+                    one.state, one.done_ms = "done", self._now_ms()
+            batch = self._state.batch()
+            self._put(batch)
+            self._state.commit(batch)
+
+        compacting.add_done_callback(compacted)

@@ -1,0 +1,251 @@
+"""Deleting a person: L1 and L2 of ``runtimes.embedded.deletions``; a walk over everything that is stored."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import zstandard
+
+from headrace.core.flow import Consent
+from headrace.core.link import name
+from headrace.core.model import Identity
+from headrace.destinations.base import Limits, Verdict
+from headrace.destinations.memory import Rule
+from headrace.errors import RefusedError
+from headrace.runtimes.embedded.engine import Engine
+from headrace.runtimes.embedded.refold import refold
+from headrace.state import records
+from headrace.state.keys import JOURNAL, LEDGER
+from tests.runtimes.living import live, passes, quiet
+from tests.runtimes.road import (
+    KEY,
+    KEYS,
+    Disk,
+    MemoryDisk,
+    PowerCut,
+    Road,
+    RocksDisk,
+    flow,
+    members,
+    refuse,
+    snapshot,
+    update,
+)
+from tests.runtimes.test_pauses import asked, more
+
+PLANTED = "planted.person.8731@example.test"
+DEVICE = "device-9d1c-planted"
+MESSAGES = snapshot(
+    flow("f", metadata=True, on_delete="exit"), flow("g", metadata=True), flow("h", consent=Consent(("ok",), ("y",)))
+)
+
+
+@pytest.fixture(params=["memory", "rocksdb"])
+def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Disk]:
+    """Both states."""
+    made: Disk = MemoryDisk() if request.param == "memory" else RocksDisk(tmp_path)
+    yield made
+    made.close()
+
+
+def forms(values: list[str]) -> list[bytes]:
+    """A value raw, as base64, and hashed, as text and as bytes."""
+    found: list[bytes] = []
+    for value in values:
+        raw = value.encode()
+        found += [raw, base64.b64encode(raw), base64.urlsafe_b64encode(raw).rstrip(b"=")]
+        for kind in ("md5", "sha1", "sha256"):
+            digest = hashlib.new(kind, raw)
+            found += [digest.digest(), digest.hexdigest().encode(), base64.b64encode(digest.digest())]
+    return found
+
+
+def ids(identities: list[str]) -> list[bytes]:
+    """Profile ids that they name, as text and as bytes."""
+    named = [name(KEY, Identity(*one.split(":", 1))) for one in identities]
+    return [form for one in named for form in (one.encode(), bytes.fromhex(one))]
+
+
+def spaces(road: Road, needles: list[bytes]) -> set[str]:
+    """Letters of the key spaces in which one of them is found, blocks decompressed."""
+    found: set[str] = set()
+    for key, value in road.disk.open().scan(KEYS.prefix, KEYS.prefix + b"\xff"):
+        letter = key[len(KEYS.prefix) : len(KEYS.prefix) + 1]
+        if letter in (JOURNAL, LEDGER):
+            value = zstandard.ZstdDecompressor().decompress(value[13:])
+        if any(needle in key or needle in value for needle in needles):
+            found.add(letter.decode())
+    return found
+
+
+def story() -> list[bytes]:
+    """A person under two profiles that are joined, among others; a refused update that names the person too."""
+    bodies = members(40, 10)
+    bodies[5:5] = [update(500, f"email:{PLANTED}", vip=True, ok="y"), update(501, f"ecid:{DEVICE}", vip=True, ok="y")]
+    bodies[20:20] = [
+        update(502, f"ecid:{DEVICE}", f"email:{PLANTED}", note=PLANTED, ok="y"),
+        f'{{"identityMap":{{"email":[{{"id":"{PLANTED}"}}]}},"segmentMembership":7}}'.encode(),
+        update(503, f"email:{PLANTED}", f"email:{PLANTED}", vip=True, ok="y"),
+    ]
+    return bodies
+
+
+def delete(engine: Engine) -> Any:
+    return asked("profile-delete", namespace="Email", id=PLANTED)(engine)
+
+
+NEEDLES = [*forms([PLANTED, DEVICE]), *ids([f"email:{PLANTED}", f"ecid:{DEVICE}"])]
+
+
+def done(road: Road) -> dict[str, Any]:
+    """The report of the only deletion, once the folder is compacted."""
+
+    async def compacted(engine: Engine) -> Any:
+        while asked("profile-deletions")(engine)[0]["state"] == "compacting":
+            await asyncio.sleep(0.002)
+        return asked("profile-deletions")(engine)[0]
+
+    (report,) = live(road, compacted)
+    return dict(report)
+
+
+def same(road: Road) -> None:
+    compared = refold(road.disk.open(), KEYS, KEY)
+    assert compared.same, compared
+    for f in road.engine.totals.flows.values():
+        assert f.exported == f.delivered + f.dead_lettered + f.pending + sum(f.discarded.values())
+
+
+@pytest.mark.parametrize("page_rows", [7, 16_384])
+def test_l2_nothing_is_left_in_any_key_space(disk: Disk, page_rows: int) -> None:
+    """Planted in profile, index, journal, ledger, dead letters, timers and a run; found before, and not after."""
+    road = quiet(disk, story(), MESSAGES, page_rows=page_rows)
+    refuse(road, Rule(Verdict.REJECTED, nth=8, times=2), flow_id="g")
+    live(road, asked("backfill-start", flow="f", identities=[f"email:{PLANTED}"]))
+    before = spaces(road, NEEDLES)
+    assert {"P", "I", "J", "L", "D", "B"} <= before, "the positive control finds less than was planted"
+    live(road, delete, passes(road, 5), more(road, members(20, 10, first=100)))
+    report = done(road)
+    assert report["state"] == "done"
+    assert report["erased"]["inputs"] >= 4
+    assert report["erased"]["ledger"] >= 3
+    assert report["erased"]["dead_letters"] >= 1
+    assert spaces(road, NEEDLES) == set()
+    exits = [data for data in road.arrived("f") if PLANTED.encode() in data][-1]
+    assert msgspec.json.decode(exits)["_headrace"]["exportId"] == report["exports"]["f"]
+    assert b'"exited"' in exits
+    assert list(report["exports"]) == ["f"]
+    same(road)
+    assert road.judged is not None
+    with pytest.raises(RefusedError, match="no profile"):
+        live(road, delete)
+
+
+def test_l2_the_files_of_the_folder_hold_nothing(tmp_path: Path) -> None:
+    """After compaction: every file, as it lies on disk. An uncompressed value is found there before."""
+    disk = RocksDisk(tmp_path)
+    road = quiet(disk, story(), MESSAGES)
+    live(road)
+    disk.close()
+    raw = [PLANTED.encode(), DEVICE.encode()]
+
+    def holding() -> list[str]:
+        return [p.name for p in tmp_path.rglob("*") if p.is_file() and any(n in p.read_bytes() for n in raw)]
+
+    assert holding() != []
+    live(road, delete, passes(road, 5))
+    assert done(road)["state"] == "done"
+    disk.close()
+    assert holding() == []
+
+
+def test_others_are_explained_as_before(disk: Disk) -> None:
+    """The journal's numbers stay; a row that was erased says so; the person may come back as somebody new."""
+    from headrace.runtimes.embedded.explain import Explainer, Question
+
+    road = quiet(disk, story(), MESSAGES)
+    live(road, delete, passes(road, 5))
+    explainer = Explainer(disk.open(), KEYS)
+    kinds = [explainer.explain(Question(ordinal=ordinal)).input for ordinal in range(1, 20)]
+    assert {facts.kind for facts in kinds if facts is not None} == {"update", "erased"}
+    assert all(facts.content == "" for facts in kinds if facts is not None and facts.kind == "erased")
+    road.source.bodies += [update(700, f"email:{PLANTED}", vip=True, ok="y")]
+    live(road)
+    assert spaces(road, NEEDLES) >= {"P", "I", "J"}
+    assert b'"seq":1' in road.arrived("f")[-1]
+    same(road)
+
+
+def test_l1_cut_off_at_any_step() -> None:
+    """Before and after each commit and sync of a deletion: one exit per flow, acknowledged, nothing after it."""
+    cut, lives, asked_for = 1, 0, False
+    road = quiet(MemoryDisk(), story(), MESSAGES, page_rows=7)
+    road._limits = Limits(records=3)
+    live(road)
+
+    def begin(engine: Engine) -> None:
+        nonlocal asked_for
+        if not asked_for:
+            with contextlib.suppress(RefusedError):  # it was durable before the cut
+                delete(engine)
+            asked_for = True
+
+    while True:
+        try:
+            lives += 1
+            live(road, begin, passes(road, 5), passes(road, 5), cut=cut)
+        except PowerCut:
+            cut += 1
+            continue
+        break
+    assert lives > 8
+    report = done(road)
+    assert report["state"] == "done"
+    assert spaces(road, NEEDLES) == set()
+    found = [msgspec.json.decode(data) for data in dict.fromkeys(road.arrived("f")) if PLANTED.encode() in data]
+    assert [m["_headrace"]["exportId"] for m in found if m["_headrace"]["cause"]["kind"] == "delete"] == [
+        report["exports"]["f"]
+    ]
+    assert found[-1]["_headrace"]["exportId"] == report["exports"]["f"]
+    same(road)
+
+
+def test_a_deletion_waits_for_a_flow_that_is_paused(disk: Disk) -> None:
+    """Its report says for which; when the flow goes on, it is carried through."""
+    road = quiet(disk, story(), MESSAGES)
+    live(road, asked("flow-pause", flow="f"), more(road, [update(600, f"email:{PLANTED}", vip=True, ok="y")]))
+    (report, _, later) = live(road, delete, passes(road, 60), asked("profile-deletions"))
+    assert report["state"] == "deleting"
+    assert (later[0]["state"], later[0]["waits_for"]) == ("settling", ["f"])
+    live(road, asked("flow-resume", flow="f"), passes(road, 5))
+    assert done(road)["state"] == "done"
+    assert spaces(road, NEEDLES) == set()
+    assert road.engine.totals.flows["f"].discarded == {"profile-deleted": 1}
+
+
+def test_a_profile_is_shown_with_all_that_is_held(disk: Disk) -> None:
+    """By any identity, in any case of the namespace; the shape is the contract's."""
+    road = quiet(disk, story(), MESSAGES)
+    (profile, held, nobody) = live(
+        road, asked("profile", namespace="EMAIL", id=PLANTED), asked("profile-held", namespace="ecid", id=DEVICE),
+        asked("profile", namespace="email", id="nobody"),
+    )  # fmt: skip
+    assert nobody is None
+    assert {"namespace": "ecid", "id": DEVICE} in profile["identities"]
+    assert profile["memberships"]["ups"]["vip"]["status"] == "realized"
+    assert profile["attributes"]["note"] == PLANTED
+    assert profile["flows"]["f"]["seq"] >= 1
+    assert len(held["inputs"]) >= 3
+    assert len(held["exports"]) >= 3
+    assert len(held["dead_letters"]) == 1
+    assert records.ERASED == 6
+    with pytest.raises(RefusedError, match="name an identity"):
+        live(road, asked("profile", namespace="email"))
