@@ -93,11 +93,12 @@ def main() -> None:
     parser.add_argument("--dry", action="store_true", help="print only, write no row")
     parser.add_argument("--no-journal", action="append_const", dest="off", const="journal", help="keep no journal")
     parser.add_argument("--no-ledger", action="append_const", dest="off", const="ledger", help="keep no ledger")
+    parser.add_argument("--pairs", action="store_true", help="after each round another without journal and ledger")
     parser.add_argument("--whole", action="store_true", help="every update is a whole record")
     parser.add_argument("--fill", action="store_true", help="each person comes once before anybody comes again")
     options = parser.parse_args()
     load = os.getloadavg()[0]
-    reports = []
+    reports, without = [], []
     with tempfile.TemporaryDirectory() as parent, Child(streams={"s1": 1, "s2": 1}, fast=True) as kinesis:
         made = Path(parent) / "updates.jsonl"
         with made.open("wb") as file:
@@ -110,10 +111,27 @@ def main() -> None:
             os.link(made, folder / "updates.jsonl")
             reports.append(child(folder, kinesis.url, options.updates, options.off or []))
             print(f"{options.updates / reports[-1].cpu_s:10,.0f} updates/CPU-s  {reports[-1]}")
-    row(options, reports, size, load)
+            if options.pairs:
+                folder = Path(parent) / f"{number}-without"
+                folder.mkdir()
+                os.link(made, folder / "updates.jsonl")
+                without.append(child(folder, kinesis.url, options.updates, ["journal", "ledger"]))
+                print(f"{options.updates / without[-1].cpu_s:10,.0f} without  {without[-1]}")
+    row(options, reports, size, load, cost(reports, without))
 
 
-def row(options: argparse.Namespace, reports: list[Report], size: float, load: float) -> None:
+def cost(reports: list[Report], without: list[Report]) -> str:
+    """What journal and ledger cost, round by round: the CPU more than without them."""
+    if not without:
+        return ""
+    shares = [100 * (one.cpu_s / other.cpu_s - 1) for one, other in zip(reports, without, strict=True)]
+    return (
+        f"\nJournal and ledger cost **{statistics.median(shares):.1f} %** more CPU than without them "
+        f"({min(shares):.1f} to {max(shares):.1f} %, in {len(shares)} pairs of rounds after one another).\n"
+    )
+
+
+def row(options: argparse.Namespace, reports: list[Report], size: float, load: float, more: str) -> None:
     command = shlex.join(
         ["make", "bench", "NAME=road", *([f"ARGS={' '.join(sys.argv[1:])}"] if sys.argv[1:] else [])]
     )
@@ -129,6 +147,7 @@ def row(options: argparse.Namespace, reports: list[Report], size: float, load: f
         f"| {options.updates:,} | {size:.0f} | {options.people:,} | {exports:.2f} | {len(reports)} | "
         f"**{rate:,.0f}** ({min(spread):,.0f}, {max(spread):,.0f}) | "
         f"{statistics.median(r.updates / r.wall_s for r in reports):,.0f} | {max(r.peak_mb for r in reports):.0f} |\n"
+        f"{more}"
     )
     print(text)
     if not options.dry:
