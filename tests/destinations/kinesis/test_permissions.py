@@ -161,3 +161,22 @@ def test_a_writer_without_the_permission_keeps_its_records(account: Account) -> 
     answered = asyncio.run(write())
     assert [o.verdict for o in answered] == [Verdict.HALT] * 2
     assert "user/reader, kinesis:PutRecords" in answered[0].detail
+
+
+def test_the_streams_to_choose_from(account: Account) -> None:
+    """All of them, over pages; who may not list gets none, and how to be allowed; likewise with wrong keys."""
+    names = sorted(f"choice-{number:03}" for number in range(120))
+    for name in names:
+        account.kinesis.create_stream(StreamName=name, ShardCount=1)
+    right = {**account.admin, "region": REGION, "endpointUrl": account.url}
+    found = asyncio.run(KINESIS.places(right))
+    assert (set(names) <= set(found.names), list(found.names) == sorted(found.names)) == (True, True)
+    assert (found.complete, found.problem) == (True, "")
+    denied = asyncio.run(KINESIS.places(account.user("chooser", policy(([PUT, PUTS], "*")))))
+    assert (denied.names, denied.complete) == ((), False)
+    assert LIST in denied.problem
+    assert 'Resource "*"' in denied.problem
+    wrong = asyncio.run(KINESIS.places({**right, "secretKey": "another-secret-0000"}))
+    assert (wrong.names, wrong.complete) == ((), False)
+    assert "check access key id, secret key" in wrong.problem
+    assert "another-secret" not in repr(wrong)

@@ -117,6 +117,12 @@ class Checking:
             names, complete = found
             return Places(names=tuple(sorted(names)), complete=complete)
         verdict = self._judged(LIST, found)
+        if verdict.verdict == "denied":
+            return Places(
+                complete=False,
+                problem=f'{LIST} is denied; type the stream\'s name, or allow it with Resource "*" in the policy of these '
+                "keys: a policy scoped to a stream does not grant it",
+            )
         return Places(complete=False, problem="; ".join([*self._problems, *self._warnings]) or verdict.detail)
 
     async def _call(self, action: str, body: bytes) -> Answer | Unanswered:
