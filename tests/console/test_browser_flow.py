@@ -149,6 +149,23 @@ def _watch(tab: Tab, server: Server, way: Door, kinesis: str) -> None:
     way.open()
     expect(page.locator(".figure.good dd")).to_have_text("5", timeout=60_000)
     assert count(kinesis) == 6
+    _look_somebody_up(tab)
+
+
+def _look_somebody_up(tab: Tab) -> None:
+    """A person's memberships, what was sent about them, and what was seen of all profiles."""
+    page = tab.page
+    tab.open("/ui/profile?namespace=email&id=ada@example.com")
+    expect(page.get_by_text("Gold customers").first).to_be_visible()
+    expect(page.locator("a[href^='/ui/explain?export=']").first).to_be_visible()
+    expect(page.locator("#main")).not_to_contain_text("Ada")
+    page.get_by_role("link", name="Show values").click()
+    expect(page.locator("#main")).to_contain_text("Ada")
+    tab.open("/ui/destinations")
+    page.get_by_role("link", name="Leads").first.click()
+    page.get_by_role("link", name="Activate audiences").first.click()
+    page.get_by_role("button", name="Next").click()
+    expect(page.locator(".leaf", has_text="firstName")).to_be_visible()
 
 
 def _see_the_alert(tab: Tab) -> None:

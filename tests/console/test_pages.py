@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 
+import msgspec
 import pytest
 
 from headrace.console.texts import Texts, languages
@@ -253,3 +255,22 @@ def test_refused_updates_are_decided_again(installation: Sample, visit: Visit) -
     assert "replay" in visitor.get("/ui/audit", kind="deadLetters").text or "replay" in visitor.get("/ui/audit").text
     activator = visit(installation, "activator")
     assert activator.get(path).status_code == 403
+
+
+def test_calls_are_those_of_the_api(installation: Sample, visit: Visit) -> None:
+    """Every call that a page shows is one of the committed OpenAPI document, and holds no secret."""
+    document = msgspec.json.decode((Path(__file__).parents[2] / "docs" / "openapi.json").read_bytes())
+    known = {
+        (method.upper(), re.compile("^" + re.sub(r"\\{\w+\\}", "[^/]+", re.escape(path)) + "$"))
+        for path, methods in document["paths"].items()
+        for method in methods
+    }
+    visitor = visit(installation)
+    shown: set[tuple[str, str]] = set()
+    for path in pages(installation).values():
+        found = re.findall(r"curl -X (\w+) &#39;?http://console\.test(/[^\s?&]+)|curl -X (\w+) http://console\.test(/[^\s?&]+)",
+                           visitor.get(path).text)  # fmt: skip
+        shown |= {(one or two, first or second) for one, first, two, second in found}
+    assert len(shown) > 5
+    for method, path in shown:
+        assert any(method == each and pattern.match(path) for each, pattern in known), (method, path)

@@ -26,7 +26,7 @@ def call(visit: Visit, method: str, path: str, body: Any = None, *, etag: str = 
         etag: Of the version that is changed.
     """
     url = str(visit.request.base_url).rstrip("/").removesuffix("/ui")
-    whole = path if path.startswith("/data/") else FLOW_SERVICE + path
+    whole = path if path.startswith(("/data/", "/headrace/")) else FLOW_SERVICE + path
     headers = {
         "Authorization": "Bearer $TOKEN",
         "x-api-key": "$API_KEY",

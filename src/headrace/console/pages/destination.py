@@ -116,7 +116,10 @@ def _configuration(visit: Visit, row: Row) -> dict[str, Any]:
     return {
         "settings": overview.own_settings(row.flow),
         "document": shown,
-        "calls": [call(visit, "GET", f"/flows/{row.id}")],
+        "calls": [
+            call(visit, "GET", f"/flows/{row.id}"),
+            call(visit, "POST", f"/headrace/flows/{row.id}/test-record"),
+        ],
     }
 
 
