@@ -241,6 +241,39 @@ class Settings:
     ] = 8088
     api_host: Annotated[str, _About("Address that the REST API and the console listen on.")] = "127.0.0.1"
     api_port: Annotated[int, _About("Their port; 0 picks a free one.", least=0, most=65_535)] = 8089
+    api_body_bytes: Annotated[
+        int,
+        _About(
+            "Largest body of a request to API or console.", type="bytes", least=64 * 1024, most=2**30, words="4MiB"
+        ),
+    ] = 4 * 1024**2
+    api_body_timeout_s: Annotated[
+        float, _About("Longest wait for such a body to arrive whole.", "seconds", least=1, most=3600)
+    ] = 30.0
+    api_requests_per_s: Annotated[
+        float,
+        _About(
+            "Requests to API and console from one address, on average; 0 for any number.",
+            "requests a second",
+            least=0,
+            most=999_999,
+        ),
+    ] = 200.0
+    api_requests_burst: Annotated[
+        int, _About("Requests from one address at once.", "requests", least=1, most=999_999)
+    ] = 400
+    api_sign_ins_per_s: Annotated[
+        float,
+        _About(
+            "Sign-ins of clients from one address, on average; 0 for any number.",
+            "sign-ins a second",
+            least=0,
+            most=999_999,
+        ),
+    ] = 2.0
+    api_sign_ins_burst: Annotated[
+        int, _About("Sign-ins of clients from one address at once.", "sign-ins", least=1, most=999_999)
+    ] = 20
     api_certificate: Annotated[
         str, _About("PEM file of the certificate chain of API and console, for TLS.", words="none: plain HTTP")
     ] = ""

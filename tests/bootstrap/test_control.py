@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from headrace import settings
+from headrace.api.limits import Limits
 from headrace.bootstrap.control import (
     build_control,
     database_url,
@@ -18,6 +19,7 @@ from headrace.bootstrap.control import (
     sealing_keys,
     start_first,
 )
+from headrace.bootstrap.control_process import limits
 from headrace.control.memory import MemoryStore
 from headrace.control.sign_in import Claims
 from headrace.errors import ConfigurationError, RefusedError, StateError
@@ -69,6 +71,20 @@ def test_tokens_outlive_a_rotated_sealing_key(tmp_path: Path) -> None:
     own = build_control(loaded(tmp_path, HEADRACE_SEALING_KEY=OTHER, HEADRACE_TOKEN_KEY="k"), MemoryStore())
     again = build_control(loaded(tmp_path, HEADRACE_SEALING_KEY=KEY, HEADRACE_TOKEN_KEY="k"), MemoryStore())
     assert again.tokens.read(own.tokens.issue(claims)) == claims
+
+
+def test_the_limits_of_the_api_are_settings(tmp_path: Path) -> None:
+    """By default those that the API states; each can be another."""
+    assert limits(loaded(tmp_path)) == Limits()
+    given = {
+        "HEADRACE_API_BODY_BYTES": "128KiB", "HEADRACE_API_BODY_TIMEOUT_S": "5", "HEADRACE_API_REQUESTS_PER_S": "0",
+        "HEADRACE_API_REQUESTS_BURST": "7", "HEADRACE_API_SIGN_INS_PER_S": "0.5", "HEADRACE_API_SIGN_INS_BURST": "3",
+    }  # fmt: skip
+    assert limits(loaded(tmp_path, **given)) == Limits(
+        body_bytes=131_072, body_timeout_s=5, requests_per_s=0, burst=7, sign_ins_per_s=0.5, sign_in_burst=3
+    )
+    with pytest.raises(ConfigurationError, match="HEADRACE_API_BODY_BYTES"):
+        loaded(tmp_path, HEADRACE_API_BODY_BYTES="1")
 
 
 def test_the_first_start_is_made_once(tmp_path: Path) -> None:

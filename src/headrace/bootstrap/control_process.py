@@ -22,6 +22,7 @@ import msgspec
 import uvicorn
 
 from headrace import logs, settings
+from headrace.api.limits import Limits
 from headrace.clock import System
 from headrace.control import configuration as configurations
 from headrace.control import file_records
@@ -82,7 +83,7 @@ def serve(
     # The server stops at a signal, and raises it again once it has stopped: it must not end the process then.
     signal.signal(signal.SIGTERM, lambda *_: None)
     try:
-        app = application(control, runtime)
+        app = application(control, runtime, loaded)
         uvicorn.Server(_options(loaded, app)).run(sockets=[listening])
     finally:
         announcer.end()
@@ -159,16 +160,28 @@ def _file_store(control: Control, path: Path, scope: Scope) -> Store:
     return file_records.store(control, document.root, scope, int(path.stat().st_mtime * 1000))
 
 
-def application(control: Control, runtime: SocketRuntime) -> Any:
+def application(control: Control, runtime: SocketRuntime, loaded: Settings) -> Any:
     """The API, and the console where it is installed."""
     from headrace.api.app import create_app
 
-    app = create_app(control, runtime)
+    app = create_app(control, runtime, limits=limits(loaded))
     if importlib.util.find_spec("headrace.console.app") is not None:
         from headrace.console.app import mount
 
         mount(app, control, runtime)
     return app
+
+
+def limits(loaded: Settings) -> Limits:
+    """What one request to API and console, and one address, may take."""
+    return Limits(
+        body_bytes=loaded.api_body_bytes,
+        body_timeout_s=loaded.api_body_timeout_s,
+        requests_per_s=loaded.api_requests_per_s,
+        burst=loaded.api_requests_burst,
+        sign_ins_per_s=loaded.api_sign_ins_per_s,
+        sign_in_burst=loaded.api_sign_ins_burst,
+    )
 
 
 def _options(loaded: Settings, app: Any) -> uvicorn.Config:
