@@ -157,8 +157,7 @@ async def telemetry(
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        if settings.otel_interval_s and sending.told.well:
-            await sending.send()
+        await sending.close(last=settings.otel_interval_s > 0)
         if detach is not None:
             detach()
         await asyncio.to_thread(provider.shutdown)
@@ -171,6 +170,7 @@ class _Metrics:
         self._exporter, self._of, self._clock, self._shown = exporter, of, clock, shown
         self._start_ns = clock.now_ms() * 1_000_000
         self.told = _Told("metrics")
+        self._sending: asyncio.Task[None] | None = None
 
     async def keep(self, interval_s: int) -> None:
         """Send every so many seconds; never with 0."""
@@ -179,7 +179,20 @@ class _Metrics:
             await self.send()
 
     async def send(self) -> None:
-        """Send what is shown now."""
+        """Send what is shown now, after what is still being sent, also when waiting for it is given up."""
+        if self._sending is not None:
+            await asyncio.wait((self._sending,))
+        self._sending = asyncio.create_task(self._send())
+        await asyncio.shield(self._sending)
+
+    async def close(self, *, last: bool) -> None:
+        """Wait for what is being sent; with *last* send once more, unless the collector takes nothing."""
+        if self._sending is not None:
+            await asyncio.wait((self._sending,))
+        if last and self.told.well:
+            await self.send()
+
+    async def _send(self) -> None:
         data = metrics_data(self._shown(), self._of, self._start_ns, self._clock.now_ms() * 1_000_000)
         result = await asyncio.to_thread(self._exporter.export, data)
         self.told.note(well=result is points.MetricExportResult.SUCCESS)
