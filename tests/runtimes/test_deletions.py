@@ -249,3 +249,28 @@ def test_a_profile_is_shown_with_all_that_is_held(disk: Disk) -> None:
     assert records.ERASED == 6
     with pytest.raises(RefusedError, match="name an identity"):
         live(road, asked("profile", namespace="email"))
+
+
+def test_an_identity_is_taken_off(disk: Disk) -> None:
+    """Flows are told as of any change of identities; an update about it makes a profile of its own afterwards."""
+    road = quiet(disk, story(), MESSAGES)
+    before = len(road.arrived("f"))
+    (left,) = live(road, asked("profile-unlink", namespace="ECID", id=DEVICE))
+    assert left["identities"] == [{"namespace": "email", "id": PLANTED}]
+    told = msgspec.json.decode(road.arrived("f")[-1])
+    assert len(road.arrived("f")) > before
+    assert told["_headrace"]["cause"]["triggers"] == ["identity"]
+    assert "ecid" not in told["identityMap"]
+    road.source.bodies += [update(800, f"ecid:{DEVICE}", vip=True)]
+    (device, person) = live(
+        road, asked("profile", namespace="ecid", id=DEVICE), asked("profile", namespace="email", id=PLANTED)
+    )
+    assert device["profileId"] != person["profileId"]
+    assert device["identities"] == [{"namespace": "ecid", "id": DEVICE}]
+    same(road)
+
+    async def last(engine: Engine) -> None:
+        with pytest.raises(RefusedError, match="delete the profile instead"):
+            await asked("profile-unlink", namespace="ecid", id=DEVICE)(engine)
+
+    live(road, last)

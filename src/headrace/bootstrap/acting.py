@@ -11,6 +11,7 @@ import msgspec
 
 from headrace.clock import System
 from headrace.errors import RefusedError
+from headrace.runtimes.base import FlowReport
 from headrace.runtimes.embedded.backfill import Backfills, Order, shown
 from headrace.runtimes.embedded.engine import Engine
 from headrace.runtimes.embedded.letters import Wanted
@@ -54,7 +55,7 @@ def acting(state: State, keys: Keys, engine: Engine | None) -> dict[str, Answer]
 
 _CHANGING = (
     *("backfill-start", "backfill-pause", "backfill-resume", "backfill-cancel", "dead-letter-replay", "send-test"),
-    *("profile-delete", "profile-deletions"),
+    *("profile-delete", "profile-deletions", "profile-unlink"),
 )
 
 
@@ -116,7 +117,11 @@ async def _mapped(engine: Engine, wanted: _Mapped) -> dict[str, Any]:
 
 def _flows(engine: Engine) -> dict[str, Answer]:
     def told(flow_id: str) -> dict[str, Any]:
-        report = next(flow for flow in engine.report().flows if flow.flow_id == flow_id)
+        # While a flow changes it is not there for a moment.
+        waits = engine.totals.flows[flow_id].pending if flow_id in engine.totals.flows else 0
+        compiled = engine.snapshot.by_id.get(flow_id)
+        gone = FlowReport(flow_id, compiled.name if compiled else "", waits, "", compiled is None or compiled.paused)
+        report = next((flow for flow in engine.report().flows if flow.flow_id == flow_id), gone)
         return {"flow": flow_id, **msgspec.to_builtins(report), **engine.pauses.told(flow_id, engine.totals)}
 
     async def pause(wanted: Mapping[str, Any]) -> Any:
@@ -218,4 +223,6 @@ async def _alone(settings: Settings, config: Path, request: str, arguments: Mapp
         if inspect.isawaitable(answer):
             answer = await answer
         await engine.run(until_drained=True)
+        if request == "profile-delete":
+            answer = engine.deletions.told(answer["run"])
     return msgspec.json.decode(msgspec.json.encode(answer))

@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from headrace.core.envelope import decode
-from headrace.core.model import Envelope, Identity
+from headrace.core.model import Envelope, Identity, Unlink
 from headrace.core.times import from_ms
 from headrace.errors import RefusedError
 from headrace.runtimes.embedded.engine import Engine
@@ -36,8 +36,21 @@ def answers(state: State, keys: Keys, engine: Engine | None) -> dict[str, Answer
     if engine is None:
         return reading_only
     deletions = engine.deletions
+
+    async def unlink(wanted: Mapping[str, Any]) -> Any:
+        namespace, key = _identity(wanted)
+        found = _profile(state, keys, namespace, key)
+        if found is None:
+            raise RefusedError("no profile has this identity")
+        if sum(map(len, found.identities.values())) == 1:
+            raise RefusedError("the profile has no other identity; delete the profile instead")
+        await engine.carry_out(Unlink(found.profile_id, namespace, key))
+        left = _stored(state, keys, found.profile_id)
+        return _shown(left) if left is not None else None
+
     return {
         **reading_only,
+        "profile-unlink": unlink,
         "profile-delete": lambda wanted: deletions.told(deletions.start(*_identity(wanted)).id),
         "profile-deletions": lambda wanted: [
             deletions.told(one) for one in deletions.all if wanted.get("run") in (None, "", one)
@@ -56,7 +69,11 @@ def _profile(state: State, keys: Keys, namespace: str, key: str) -> Envelope | N
     row = state.get_many([keys.identity(*Identity(namespace, key))])[0]
     if row is None:
         return None
-    stored = state.get_many([keys.profile(records.decode_index_row(row).profile_id)])[0]
+    return _stored(state, keys, records.decode_index_row(row).profile_id)
+
+
+def _stored(state: State, keys: Keys, profile_id: str) -> Envelope | None:
+    stored = state.get_many([keys.profile(profile_id)])[0]
     return decode(stored) if stored is not None else None
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from headrace.core.times import from_ms
 from headrace.state.records import JournalBlock
 
-_KINDS: Final = ("update", "tick", "backfill", "delete", "replay", "repeat", "erased")
+_KINDS: Final = ("update", "tick", "backfill", "delete", "replay", "repeat", "erased", "unlink")
 _SHOWN: Final = 10
 
 

@@ -60,6 +60,15 @@ def export(
 
 
 @app.command()
+def unlink(who: Who, data_dir: DataDir = None) -> None:
+    """Take an identity off a profile that it was joined to by mistake; prints what is left of the profile.
+
+    An update about the identity makes a profile of its own then. Attributes and memberships stay where they are.
+    """
+    print(msgspec.json.format(msgspec.json.encode(_asked(data_dir, "profile-unlink", who))).decode())
+
+
+@app.command()
 def delete(
     who: Who,
     config: Annotated[

@@ -164,7 +164,15 @@ class Replay(msgspec.Struct, frozen=True, omit_defaults=True):
     key: str = ""
 
 
-Input = Update | Tick | Backfill | Delete | Replay
+class Unlink(msgspec.Struct, frozen=True):
+    """Take an identity off one profile that it was joined to by mistake; the last one stays."""
+
+    profile_id: str
+    namespace: str
+    id: str
+
+
+Input = Update | Tick | Backfill | Delete | Replay | Unlink
 """All that can happen to a profile; closed."""
 
 

@@ -33,6 +33,7 @@ from headrace.core.model import (
     Replay,
     Step,
     Tick,
+    Unlink,
     Update,
 )
 from headrace.core.paths import read
@@ -76,6 +77,8 @@ def step(
         return _tick(envelope, ordinal, now_ms, snapshot)
     if isinstance(change, Delete):
         return _delete(envelope, ordinal, now_ms, snapshot)
+    if isinstance(change, Unlink):
+        return _unlink(envelope, change, ordinal, now_ms, snapshot)
     return _restate(envelope, change, ordinal, now_ms, snapshot)
 
 
@@ -174,6 +177,18 @@ def _delete(envelope: Envelope, ordinal: int, now_ms: int, snapshot: Snapshot) -
         exports.append((index, last.bucket, export))
         held.append(_EXPORTED)
     return Step(None, True, exports, held, {})
+
+
+def _unlink(envelope: Envelope, change: Unlink, ordinal: int, now_ms: int, snapshot: Snapshot) -> Step:
+    """An identity less: a change of identities like any other, for the flows."""
+    ids = envelope.identities.get(change.namespace, [])
+    if change.id not in ids or sum(map(len, envelope.identities.values())) == 1:
+        return Step(envelope, False, [], ["no-relevant-change"] * len(snapshot.flows), {})
+    left = {**envelope.identities, change.namespace: [one for one in ids if one != change.id]}
+    after = _with(envelope, memberships=envelope.memberships, ordinal=ordinal)
+    after.identities = {namespace: kept for namespace, kept in left.items() if kept}
+    view = View(envelope, after, [], {}, grew=True, kind="live", now_ms=now_ms, config=snapshot.version)
+    return _decide(view, snapshot, {}, changed=True)
 
 
 def _restate(envelope: Envelope, change: Backfill | Replay, ordinal: int, now_ms: int, snapshot: Snapshot) -> Step:

@@ -22,6 +22,7 @@ DELETE: Final = 3
 REPLAY: Final = 4
 REPEAT: Final = 5
 ERASED: Final = 6
+UNLINK: Final = 7
 """Kinds of journaled inputs; REPEAT is an update that was recognised by its id and changed nothing, ERASED one about
 a person who was deleted: nothing of it is left but its number and its time."""
 

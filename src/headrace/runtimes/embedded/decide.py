@@ -16,7 +16,7 @@ from headrace.core.cause import WITHDRAWN
 from headrace.core.envelope import decode, encode
 from headrace.core.flow import Snapshot
 from headrace.core.link import Guards, Link, Row, link, name
-from headrace.core.model import Backfill, Delete, Envelope, Export, Identity, Replay, Step, Tick, Update
+from headrace.core.model import Backfill, Delete, Envelope, Export, Identity, Replay, Step, Tick, Unlink, Update
 from headrace.core.step import CATCH_UP, step
 from headrace.core.update import parse_update
 from headrace.errors import UpdateRefusedError
@@ -29,13 +29,14 @@ from headrace.state.keys import END, TIMER, Keys
 K = TypeVar("K")
 V = TypeVar("V")
 
-Command = Tick | Backfill | Delete | Replay
+Command = Tick | Backfill | Delete | Replay | Unlink
 
 _KINDS: Final = {
     Tick: records.TICK,
     Backfill: records.BACKFILL,
     Delete: records.DELETE,
     Replay: records.REPLAY,
+    Unlink: records.UNLINK,
 }
 
 
@@ -463,6 +464,10 @@ class _Deciding:
             self._dirty[command.profile_id] = encode(done.envelope)
             if done.ends:
                 self._end(command.profile_id, done.ends)
+            if isinstance(command, Unlink):
+                identity = Identity(command.namespace, command.id)
+                self._rows.drop(identity)
+                self._index[identity] = None
         elif envelope is not None and done.envelope is None:
             self._deleted(envelope)
         held = self._count_step(done)

@@ -147,6 +147,16 @@ class Deletions:
         """Ids of the deletions that are remembered."""
         return list(self._all)
 
+    def busy(self) -> bool:
+        """True when a deletion will get on by itself."""
+        return any(
+            one.state != "done" and not (one.state == "settling" and self._stuck(self._waiting(one)))
+            for one in self._all.values()
+        )
+
+    def _stuck(self, flow_ids: set[str]) -> bool:
+        return any(self._flows[flow_id].stuck for flow_id in flow_ids)
+
     # -- given to the loop ------------------------------------------------------------------------
 
     def due_ms(self, now_ms: int) -> int | None:
@@ -295,6 +305,7 @@ class Deletions:
 
         def compacted(done: asyncio.Future[None]) -> None:
             self._compacting = None
+            self._wake()
             if done.cancelled() or done.exception() is not None:
                 return  # it is tried again
             for one in self._all.values():

@@ -121,6 +121,8 @@ class Engine:
         self._inputs: deque[SourceBatch] = deque()
         self._queued = 0
         self._commands: deque[Command] = deque()
+        self._carried: dict[int, asyncio.Future[None]] = {}
+        """What waits for a command to be decided, by the command's identity."""
         self._settled: list[tuple[RunningFlow, Sequence[Pending]]] = []
         self._settled_count = 0
         self._oldest_s = 0.0
@@ -251,6 +253,13 @@ class Engine:
         """Put an input beside the sources' (a backfill step, a deletion); decided in the next batch."""
         self._commands.append(command)
         self._work.set()
+
+    async def carry_out(self, command: Command) -> None:
+        """Put an input beside the sources', and return once it is decided and durable."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._carried[id(command)] = done
+        self.submit(command)
+        await done
 
     def stop(self, drain_s: float | None = None) -> None:
         """Stop reading, then drain; ``run`` returns when done.
@@ -472,7 +481,7 @@ class Engine:
             # Sources that are held back by a flow that cannot go on are at their end as far as it gets.
             ended = not self._open_sources or self.overflow.sources_held
             drained = until_drained and ended and not self._settled and self._done()
-            if self._stopping or (drained and not self.backfills.busy()):
+            if self._stopping or (drained and not self.backfills.busy() and not self.deletions.busy()):
                 return
             self._work.clear()
             await self._work.wait()
@@ -552,6 +561,9 @@ class Engine:
         for command in commands:
             if isinstance(command, Backfill):
                 self.overflow.done(command)
+            awaited = self._carried.pop(id(command), None)
+            if awaited is not None and not awaited.done():
+                awaited.set_result(None)
         self._look_at_budgets()
         done = Round(
             first, self._cursor.ordinal - 1, now_ms, began_s - self._oldest_s if batches else 0.0,

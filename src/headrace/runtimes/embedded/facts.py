@@ -13,7 +13,7 @@ from headrace.core.times import from_ms
 from headrace.runtimes.embedded.past import Line, Moment
 from headrace.state import records
 
-KINDS: Final = ("update", "tick", "backfill", "delete", "replay", "repeat", "erased")
+KINDS: Final = ("update", "tick", "backfill", "delete", "replay", "repeat", "erased", "unlink")
 """Names of the kinds of inputs, by their number in the journal."""
 
 

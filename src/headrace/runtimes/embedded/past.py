@@ -14,7 +14,7 @@ import msgspec
 
 from headrace.core.envelope import decode
 from headrace.core.flow import Snapshot, compile_canonical
-from headrace.core.model import Backfill, Delete, Envelope, Identity, Input, Replay, Step, Tick
+from headrace.core.model import Backfill, Delete, Envelope, Identity, Input, Replay, Step, Tick, Unlink
 from headrace.core.step import step
 from headrace.core.update import parse_update
 from headrace.runtimes.embedded.overflow import with_overflowing
@@ -23,7 +23,13 @@ from headrace.state.base import State
 from headrace.state.keys import CONFIGURATION, JOURNAL, MOST, Keys
 from headrace.state.pages import PROFILE_ID, Pages, Reader, id_mark
 
-COMMANDS: Final = {records.TICK: Tick, records.BACKFILL: Backfill, records.DELETE: Delete, records.REPLAY: Replay}
+COMMANDS: Final = {
+    records.TICK: Tick,
+    records.BACKFILL: Backfill,
+    records.DELETE: Delete,
+    records.REPLAY: Replay,
+    records.UNLINK: Unlink,
+}
 _MOST_FOLDED: Final = 20_000
 """Inputs that do not change a profile make no bases, so their number has no bound of its own."""
 

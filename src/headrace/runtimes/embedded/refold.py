@@ -8,7 +8,7 @@ import msgspec
 
 from headrace.core.envelope import decode
 from headrace.core.flow import Snapshot, compile_canonical
-from headrace.core.model import Backfill, Delete, Replay, Tick
+from headrace.core.model import Backfill, Delete, Replay, Tick, Unlink
 from headrace.runtimes.embedded.decide import Command, Decider
 from headrace.runtimes.embedded.overflow import with_overflowing
 from headrace.sources.base import Batch as SourceBatch
@@ -18,7 +18,13 @@ from headrace.state.keys import CONFIGURATION, DEAD_LETTER, IDENTITY, LEDGER, OU
 from headrace.state.memory import MemoryState
 from headrace.state.restored import restored_at
 
-_COMMANDS = {records.TICK: Tick, records.BACKFILL: Backfill, records.DELETE: Delete, records.REPLAY: Replay}
+_COMMANDS = {
+    records.TICK: Tick,
+    records.BACKFILL: Backfill,
+    records.DELETE: Delete,
+    records.REPLAY: Replay,
+    records.UNLINK: Unlink,
+}
 
 
 class Comparison(msgspec.Struct):
