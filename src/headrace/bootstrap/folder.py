@@ -65,8 +65,11 @@ def open_state(settings: Settings) -> Iterator[RocksState]:
     )
     try:
         yield state
-    finally:
-        state.close()
+    except BaseException:
+        with contextlib.suppress(StateError):  # what went wrong first is what is told
+            state.close()
+        raise
+    state.close()
 
 
 def restore_folder(settings: Settings, source: Path) -> Tail:
