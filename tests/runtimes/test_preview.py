@@ -19,6 +19,7 @@ from headrace.runtimes.embedded.recent import Recent
 from headrace.sources.base import Batch
 from headrace.state import records
 from headrace.state.base import State
+from headrace.state.erasing import erase_journal
 from headrace.state.memory import MemoryState
 from tests.e2e.updates import PLANS, updates
 from tests.runtimes.road import KEY, KEYS, Lines, MemoryDisk, Road, RocksDisk, flow, members, snapshot, update
@@ -196,6 +197,23 @@ def test_what_the_journal_does_not_tell_is_left_out_and_counted() -> None:
     recent = Recent(state, KEYS, 15)
     found = preview(snapshot(), snapshot(), recent.inputs(), recent.base, KEYS, installation_key=KEY)
     assert (recent.untold, found.inputs) == (15, 0)
+
+
+def test_what_was_erased_is_left_out_and_counted() -> None:
+    """Inputs about somebody who was deleted are unreadable; those about others are folded as they were."""
+    road = Road(MemoryDisk(), Lines(members(20, 2), sizes=lambda: 5))
+    road.run()
+    state = road.disk.open()
+    gone = road.stream().accepted[0].key
+    write = state.batch()
+    for key, value in state.scan(*KEYS.space(b"J")):
+        block = records.journal_block(value)
+        places = [n for n in range(block.rows) if records.unpack_id(block.profiles, n) == gone]
+        write.put(key, erase_journal(value, places)[0])
+    state.commit(write)
+    recent = Recent(state, KEYS, 12)
+    found = preview(snapshot(), snapshot(), recent.inputs(), recent.base, KEYS, installation_key=KEY)
+    assert (recent.untold, found.inputs, by_id(found)["f"].same) == (6, 6, 6)
 
 
 def test_differences_are_shown_with_paths_and_values() -> None:

@@ -65,7 +65,9 @@ def preview(
     else:
         show(out, found, rate if file else None)
         if found["untold"]:
-            err.print(f"{found['untold']:,} inputs are left out: the journal does not tell what was before them")
+            err.print(
+                f"{found['untold']:,} inputs are left out: erased, or the journal does not reach back far enough"
+            )
 
 
 def show(console: Console, found: Mapping[str, Any], rate: float | None) -> None:

@@ -122,7 +122,7 @@ class Preview(msgspec.Struct, kw_only=True):
     Attributes:
         inputs: Inputs folded.
         refused: Updates that the new configuration would refuse, by reason.
-        untold: Inputs left out, because the journal does not tell what their profile was before.
+        untold: Inputs left out: erased, or the journal does not tell what their profile was before.
         from_ms: Time of the first input; 0 where they have no times of their own.
         until_ms: Time of the last one.
         flows: By id.

@@ -19,7 +19,9 @@ from headrace.state import records
 from headrace.state.base import State
 from headrace.state.keys import MOST, Keys
 
-_KINDS: Final = frozenset({records.TICK, records.DELETE})
+_KINDS: Final = frozenset(COMMANDS) - {records.BACKFILL, records.REPLAY}
+_SWEPT: Final = 200
+"""Blocks that are gone back over for all profiles; what began earlier is looked for by profile."""
 
 
 class Recent:
@@ -32,7 +34,7 @@ class Recent:
 
     Attributes:
         base: A state with those profiles.
-        untold: Inputs left out, because the journal does not tell what their profile was before.
+        untold: Inputs left out: erased, or the journal does not tell what their profile was before.
         config: Version of the configuration of the last one; "" without any.
     """
 
@@ -69,25 +71,51 @@ class Recent:
     def _look(self) -> None:
         """Find out what every profile of these inputs was before the first of them."""
         named: dict[Identity, None] = {}
+        open_ends: dict[str, list[Line]] = {}
         for lines in self._lines():
             for line in lines:
-                if line.profile_id and {line.profile_id, *line.absorbed} - self._known.keys():
-                    self._know(line)
+                self._begun(line, open_ends)
                 if line.kind == records.UPDATE:
                     named.update(dict.fromkeys(_identities(line.body)))
+        self._sweep(open_ends)
+        for profile_id, (line, *_) in open_ends.items():
+            moment = self._past.moment(line)
+            self._known[profile_id] = moment.before if moment is not None else None
+            if moment is None:
+                self._unknown.add(profile_id)
         kept = [envelope for envelope in self._known.values() if envelope is not None]
         self._know_others(list(named))
         stored_profiles(self.base, self._keys, [*kept, *self._others])
 
-    def _know(self, line: Line) -> None:
-        moment = self._past.moment(line)
-        if moment is None:
-            self._unknown.add(line.profile_id)
-            self._known.setdefault(line.profile_id, None)
-            return
-        self._known.setdefault(line.profile_id, moment.before)
-        for absorbed in moment.absorbed:
-            self._known.setdefault(absorbed.profile_id, absorbed)
+    def _begun(self, line: Line, open_ends: dict[str, list[Line]]) -> None:
+        """Note what an input tells of profiles that no input before it has told of."""
+        base = line.block.bases.get(line.place)
+        if line.profile_id and line.profile_id not in self._known and line.profile_id not in open_ends:
+            if base is None:
+                open_ends[line.profile_id] = [line]
+            else:
+                self._known[line.profile_id] = decode(base[0]) if base else None
+        for number, absorbed in enumerate(line.absorbed, 1):
+            if absorbed not in self._known and absorbed not in open_ends and base is not None:
+                self._known[absorbed] = decode(base[number])
+
+    def _sweep(self, open_ends: dict[str, list[Line]]) -> None:
+        """Go back block by block, once for all profiles, as long as that finds what they began with."""
+        reader, width = self._past.reader, records.ID_BYTES
+        for opened, (first, stored) in enumerate(reader.stored(0, self._first, back=True)):
+            if not open_ends or opened >= _SWEPT:
+                return
+            block = reader.journal(first, stored)
+            for place in reversed(range(min(block.rows, self._first - first))):
+                packed = block.profiles[place * width : (place + 1) * width]
+                lines = open_ends.get(packed.hex())
+                if lines is None:
+                    continue
+                lines.append(Line(block, place))
+                if place in block.bases:
+                    profile_id = lines[0].profile_id
+                    self._known[profile_id] = self._past._fold(lines).before
+                    del open_ends[profile_id]
 
     def _know_others(self, named: Sequence[Identity]) -> None:
         """Profiles that inputs name and that none changed: they are what they were."""
@@ -99,7 +127,7 @@ class Recent:
     def inputs(self) -> Iterator[Inputs]:
         """The inputs, a block at a time; those of which nothing is known are counted and left out."""
         for lines in self._lines():
-            known = [line for line in lines if line.profile_id not in self._unknown]
+            known = [line for line in lines if line.kind != records.ERASED and line.profile_id not in self._unknown]
             self.untold += len(lines) - len(known)
             updates = [line for line in known if line.kind in (records.UPDATE, records.REPEAT)]
             commands = [
