@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -99,3 +100,18 @@ def test_alerts_are_plain_values() -> None:
     assert {"id", "kind", "flow", "severity", "title", "detail", "what_to_do", "since_ms", "until_ms"} <= set(
         Alert.__struct_fields__
     )
+
+
+def test_an_hour_that_delivered_nothing_and_failed_something_is_a_failed_run() -> None:
+    """Only the last hour that is over counts, and only where the one before it is known."""
+
+    def hour(start_ms: int, delivered: int, dead: int) -> dict[str, Any]:
+        return {"start_ms": start_ms, "flows": {"f": {"totals": {"delivered": delivered, "dead_lettered": dead}}}}
+
+    first, failed, well = hour(0, 5, 1), hour(3_600_000, 5, 4), hour(7_200_000, 6, 9)
+    assert alerting.failed_runs([failed]) == []
+    (run,) = alerting.failed_runs([first, failed])
+    assert (run.id, run.flow, run.problem) == (
+        "1970-01-01T01:00:00.000Z", "f", "3 exports failed, none was delivered",
+    )  # fmt: skip
+    assert alerting.failed_runs([first, failed, well]) == []

@@ -117,14 +117,16 @@ def check_channels(settings: Settings) -> None:
 
 
 @contextlib.asynccontextmanager
-async def alerting(engine: Engine, settings: Settings, hours: Hours) -> AsyncIterator[Watching]:
-    """Watch an engine for as long as this is open; *hours* tell of its runs.
+async def alerting(engine: Engine, settings: Settings, hours: Hours | None = None) -> AsyncIterator[Watching]:
+    """Watch an engine for as long as this is open; *hours* tell of its runs, where there are any.
 
     Raises:
         ConfigurationError: The settings of the channels do not go together.
     """
     check_channels(settings)
-    watching = Watching(engine, settings, System(), lambda: failed_runs(hours.answer()["past"]))
+    watching = Watching(
+        engine, settings, System(), lambda: failed_runs(hours.answer()["past"]) if hours is not None else []
+    )  # fmt: skip
     watching.start()
     task = asyncio.create_task(watching.keep(), name="alerts")
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -11,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from headrace import bootstrap
 from headrace.bootstrap import Engine
+from headrace.bootstrap.alerting import alerting
 from headrace.cli.tables import show_totals
 from headrace.control.configuration import Configuration
 from headrace.runtimes.base import Report
@@ -63,7 +65,10 @@ class Run:
             on_signals(lambda: self._stop(engine))
             loop = asyncio.get_running_loop()
             begun = loop.time()
-            async with bootstrap.answering(state, settings, engine):
+            async with contextlib.AsyncExitStack() as beside:
+                await beside.enter_async_context(bootstrap.answering(state, settings, engine))
+                if self._follow:  # a run that ends says at its end what was wrong
+                    await beside.enter_async_context(alerting(engine, settings))
                 report = await self._work(engine, sources)
             if not self._quiet:
                 show_totals(self._out, engine.totals, report.flows, elapsed_s=loop.time() - begun, since=since)
