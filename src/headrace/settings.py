@@ -196,7 +196,8 @@ class Settings:
     auto_backfill: Annotated[
         str,
         _About(
-            "Whether the members of an audience that is new to a flow, by mapping or by its start date, are exported.",
+            "Whether the members of an audience that is new to a flow, by mapping or by its start date, are "
+            "exported.",
             choices=("on", "off"),
         ),
     ] = "on"
@@ -380,8 +381,8 @@ class Settings:
     otel_endpoint: Annotated[
         str,
         _About(
-            "URL of an OpenTelemetry collector that metrics and traces are sent to by OTLP over HTTP; needs the extra "
-            "headrace[otel].",
+            "URL of an OpenTelemetry collector that metrics and traces are sent to by OTLP over HTTP; needs the "
+            "extra headrace[otel].",
             pattern=r"https?://[^\s/]+(/[^\s]*)?",
             words="none: nothing is sent",
         ),
@@ -407,7 +408,8 @@ class Settings:
     alert_skip_percent: Annotated[
         int,
         _About(
-            "Share of changes skipped by a flow, within ten minutes, that is worth an alert, unless it says otherwise.",
+            "Share of changes skipped by a flow, within ten minutes, that is worth an alert, unless it says "
+            "otherwise.",
             "percent",
             least=0,
             most=100,
