@@ -12,6 +12,7 @@ import msgspec
 
 from .paging import Order
 from .resources import Kind, Resource, Scope
+from .run_figures import RunSums, SumsQuery, sums
 from .store import AuditEntry, AuditQuery, Query
 
 _Key = tuple[Kind, Scope, str]
@@ -78,6 +79,10 @@ class _Contents:
 
     def count(self, query: Query) -> int:
         return len(self._matching(query))
+
+    def sums(self, query: SumsQuery) -> RunSums:
+        runs = (each for each in self.records.values() if each.kind is Kind.RUN and each.scope == query.scope)
+        return sums(runs, query)
 
     def audit(self, query: AuditQuery) -> list[AuditEntry]:
         wanted = {

@@ -14,17 +14,19 @@ import msgspec
 from headrace.core.report import Report
 
 from .access import CONNECT, Caller, Permission
+from .filters import storable
 from .lists import Page, listed
 from .paging import Listing, Order
 from .problems import Code, problem, refuse
 from .resources import Kind, Resource, Scope, stamped
+from .run_figures import HOUR_MS, STEPS_MS, RunSums, SumsQuery
 from .service import Control, Written, body_of, found, reading, writing
 
 __all__ = [
-    "OLDEST", "Count", "Figures", "create_run", "get_run", "hours_of", "list_runs", "metrics", "record_run", "run_id",
+    "HOUR_MS", "OLDEST", "Count", "Figures", "create_run", "get_run", "hours_of", "list_runs", "metrics",
+    "record_run", "run_id", "sum_runs",
 ]  # fmt: skip
 
-HOUR_MS: Final = 3_600_000
 OLDEST: Final = (Order("createdAt", False),)
 """The order in which runs are swept."""
 _IDS: Final = uuid.UUID("6f1f2a44-2f0c-4f5b-9a3c-6f7f3b6f0a10")
@@ -110,6 +112,32 @@ def get_run(control: Control, caller: Caller, run: str) -> dict[str, Any]:
     """
     with reading(control, caller, _VIEW) as transaction:
         return stamped(found(transaction, Kind.RUN, caller.scope, run), caller.sandbox_id)
+
+
+def sum_runs(
+    control: Control, caller: Caller, *, since_ms: int, step_ms: int = HOUR_MS, flow: str | None = None
+) -> RunSums:
+    """The figures of all runs since a time: by flow, by stretch of time and by reason; needs View Destinations.
+
+    Args:
+        control: The parts.
+        caller: Who.
+        since_ms: Epoch milliseconds; the first stretch is the one that it lies in.
+        step_ms: Length of a stretch: an hour, six, or a day; each begins at a multiple of it.
+        flow: Only of this flow; None for all.
+
+    Raises:
+        UseCaseError: 2120-403 or 1451-400.
+    """
+    with reading(control, caller, _VIEW) as transaction:
+        if step_ms not in STEPS_MS:
+            raise problem(
+                Code.BAD_PARAMETER, f"step_ms must be one of {', '.join(map(str, STEPS_MS))}, not {step_ms}"
+            )
+        if flow is not None and not storable(flow):
+            return RunSums(flows=[], slots=[], reasons=[])
+        query = SumsQuery(scope=caller.scope, since_ms=since_ms - since_ms % step_ms, step_ms=step_ms, flow=flow)
+        return transaction.sums(query)
 
 
 def create_run(control: Control, caller: Caller, body: Any) -> Written:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import alembic.command
 import alembic.config
@@ -59,6 +59,38 @@ REFERENCES: Final = sa.Table(
         name="record_references_record",
     ),
     sa.Index("record_references_record", "kind", "org", "sandbox", "id"),
+)
+
+
+def _of_runs(name: str, *columns: sa.Column[Any]) -> sa.Table:
+    """A table about the runs of an hour, or of a longer stretch, whose rows have no id of a run."""
+    place = (("org", _TEXT), ("sandbox", _TEXT), ("step_ms", sa.BigInteger), ("start_ms", sa.BigInteger))
+    whole = (*place, ("flow", _TEXT), ("id", _TEXT))
+    return sa.Table(
+        name,
+        METADATA,
+        *(sa.Column(each, kind, primary_key=True, autoincrement=False) for each, kind in whole),
+        *columns,
+        sqlite_with_rowid=False,
+    )
+
+
+FIGURES: Final = _of_runs(
+    "run_figures",
+    *(
+        sa.Column(name, sa.BigInteger, nullable=False)
+        for name in ("received", "activated", "skipped", "failed", "sent_bytes", "weighed_ms", "weighed", "runs")
+    ),
+    sa.Column("greatest_ms", sa.BigInteger, nullable=True),
+    sa.Column("updated_ms", sa.BigInteger, nullable=False),
+)
+
+REASONS: Final = _of_runs(
+    "run_reasons",
+    sa.Column("kind", _TEXT, primary_key=True),
+    sa.Column("code", _TEXT, primary_key=True),
+    sa.Column("message", _TEXT, nullable=False),
+    sa.Column("count", sa.BigInteger, nullable=False),
 )
 
 AUDIT: Final = sa.Table(

@@ -5,6 +5,7 @@ T2  Writing transactions run one after the other, over all processes; each sees 
 T3  A reading transaction sees one moment, whatever is written meanwhile.
 T4  ``replace`` and ``remove`` act only while the record has the etag that was named: of two, one wins.
 T5  The audit log only grows.
+T6  The sums of runs are those of the runs that are there, in the same moment.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import msgspec
 
 from .paging import NEWEST, Order
 from .resources import Kind, Resource, Scope
+from .run_figures import RunSums, SumsQuery
 
 
 class Query(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,6 +120,10 @@ class Reading(Protocol):
 
     def count(self, query: Query) -> int:
         """How many records a query has, its limit and start apart."""
+        ...
+
+    def sums(self, query: SumsQuery) -> RunSums:
+        """The figures of runs, summed."""
         ...
 
     def audit(self, query: AuditQuery) -> list[AuditEntry]:

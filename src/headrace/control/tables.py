@@ -17,11 +17,12 @@ import sqlalchemy as sa
 
 from headrace.errors import StateError
 
-from . import schema, statements
+from . import run_tables, schema, statements
 from .database import BUSY_TIMEOUT_MS, engine_of
 from .filters import storable
 from .problems import Code, problem
 from .resources import Kind, Resource, Scope
+from .run_figures import RunSums, SumsQuery
 from .schema import AUDIT, RECORDS, REFERENCES
 from .statements import Shape
 from .store import AuditEntry, AuditQuery, Query
@@ -108,6 +109,9 @@ class _Reading:
             self._connection.execute(statements.count(Shape.of(counted)), statements.values(counted)).scalar_one()
         )
 
+    def sums(self, query: SumsQuery) -> RunSums:
+        return run_tables.sums(self._connection, query)
+
     def audit(self, query: AuditQuery) -> list[AuditEntry]:
         statement = sa.select(AUDIT).where(AUDIT.c.org == query.org)
         for name in ("sandbox", "subject", "action", "kind", "resource_id"):
@@ -131,6 +135,8 @@ class _Writing(_Reading):
             return False
         self._connection.execute(sa.insert(RECORDS), [_row(resource)])
         self._refer(resource)
+        if resource.kind is Kind.RUN:
+            run_tables.put(self._connection, resource)
         return True
 
     def replace(self, resource: Resource, etag: str) -> bool:
@@ -138,12 +144,20 @@ class _Writing(_Reading):
         if taken and (taken.scope, taken.id) != (resource.scope, resource.id):
             return False
         key = _key(resource.kind, resource.scope, resource.id)
+        before = self._run(resource)
         statement = sa.update(RECORDS).where(_BY_KEY, RECORDS.c.etag == sa.bindparam("etag_"))
         if self._connection.execute(statement.values(_row(resource)), {**key, "etag_": etag}).rowcount != 1:
             return False
         self._connection.execute(sa.delete(REFERENCES).where(_REFERENCES_BY_KEY), key)
         self._refer(resource)
+        if before is not None:
+            run_tables.drop(self._connection, before)
+            run_tables.put(self._connection, resource)
         return True
+
+    def _run(self, resource: Resource) -> Resource | None:
+        """A run as it is kept, whose figures go when it changes; None for other kinds."""
+        return self.get(resource.kind, resource.scope, resource.id) if resource.kind is Kind.RUN else None
 
     def _refer(self, resource: Resource) -> None:
         org, sandbox = resource.scope
@@ -156,8 +170,12 @@ class _Writing(_Reading):
 
     def remove(self, resource: Resource) -> bool:
         key = _key(resource.kind, resource.scope, resource.id)
+        before = self._run(resource)
         statement = sa.delete(RECORDS).where(_BY_KEY, RECORDS.c.etag == sa.bindparam("etag_"))
-        return self._connection.execute(statement, {**key, "etag_": resource.etag}).rowcount == 1
+        removed = self._connection.execute(statement, {**key, "etag_": resource.etag}).rowcount == 1
+        if removed and before is not None:
+            run_tables.drop(self._connection, before)
+        return removed
 
     def note(self, resource: Resource, notes: dict[str, Any]) -> None:
         key = _key(resource.kind, resource.scope, resource.id)

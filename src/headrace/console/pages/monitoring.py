@@ -13,17 +13,13 @@ from starlette.routing import BaseRoute
 from headrace.console import engine, overview
 from headrace.console.visit import Console, Visit, page
 from headrace.control import runs
-from headrace.control.paging import read
+from headrace.control.run_figures import HOUR_MS, RunFigures, total
 
-from .destination import figures
 from .destinations import live_by_flow
 
-HOUR_MS: Final = 3_600_000
-WINDOWS: Final = {"24h": 24, "7d": 7 * 24, "30d": 30 * 24}
-"""Name of a window to its hours."""
+WINDOWS: Final = {"24h": (HOUR_MS, 24), "7d": (6 * HOUR_MS, 7 * 4), "30d": (24 * HOUR_MS, 30)}
+"""Name of a window to the length of its stretches and their number; the last one is the present one, of UTC."""
 _COUNTS: Final = ("received", "activated", "skipped", "failed")
-_MOST_RUNS: Final = 100_000
-_AT_ONCE: Final = 1000
 _MOST_SHARDS: Final = 32
 
 
@@ -38,82 +34,31 @@ def show(visit: Visit) -> Response:
     window = window if window in WINDOWS else "24h"
     flow = visit.query("flow")
     now_ms = visit.control.clock.now_ms()
-    hours = WINDOWS[window]
-    since_ms = now_ms - now_ms % HOUR_MS - (hours - 1) * HOUR_MS
-    shown = [figures(each) for each in _within(visit, flow, since_ms)]
+    step_ms, count = WINDOWS[window]
+    since_ms = now_ms - now_ms % step_ms - (count - 1) * step_ms
+    found = runs.sum_runs(visit.control, visit.caller, since_ms=since_ms, step_ms=step_ms, flow=flow or None)
+    chart = _series(found.slots, since_ms, step_ms, count)
     rows = overview.rows(visit.control, visit.caller)
     status = visit.ask("status")
     return visit.page(
         "monitoring.html", window=window, windows=tuple(WINDOWS), flow=flow, rows=rows, stands=status,
-        live=live_by_flow(status), sums=_sums(shown), by_flow=_by_flow(shown), reasons=_reasons(shown),
-        chart=msgspec.json.encode(_series(shown, since_ms, hours)).decode(), any_runs=bool(shown),
+        live=live_by_flow(status), sums=total(found.flows), by_flow=_by_flow(found.flows), reasons=found.reasons,
+        chart=msgspec.json.encode(chart).decode(), any_runs=bool(found.flows),
         funnel=_funnel(status, flow), heat=_heat(status, flow), names={row.id: row.name for row in rows},
     )  # fmt: skip
 
 
-def _within(visit: Visit, flow: str, since_ms: int) -> list[dict[str, Any]]:
-    """The runs since then; lists begin with the newest, so what is older is never read."""
-    found: list[dict[str, Any]] = []
-    token: str | None = None
-    wanted = (f"flowId=={flow}",) if flow else ()
-    while len(found) < _MOST_RUNS:
-        listing = read(limit=_AT_ONCE, properties=wanted, token=token, most=_AT_ONCE)
-        part = runs.list_runs(visit.control, visit.caller, listing)
-        found += [each for each in part.items if each["createdAt"] >= since_ms]
-        token = part.token
-        if token is None or (part.items and part.items[-1]["createdAt"] < since_ms):
-            break
-    return found
+def _by_flow(found: Sequence[RunFigures]) -> dict[str, dict[str, Any]]:
+    return {each.flow: {**msgspec.structs.asdict(each), "rate": each.rate} for each in found}
 
 
-def _sums(shown: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    sums: dict[str, Any] = {name: sum(each[name] for each in shown) for name in _COUNTS}
-    received = sums["received"]
-    sums["rate"] = min(1.0, (sums["activated"] + sums["skipped"]) / received) if received else None
-    sums["sent_bytes"] = sum(each["sent_bytes"] for each in shown)
-    # A mean of means, weighed by the records that each stands for.
-    weighed = [(each["latency"]["avgMs"], each["activated"]) for each in shown if "avgMs" in each["latency"]]
-    weight = sum(count for _, count in weighed)
-    sums["average_ms"] = sum(ms * count for ms, count in weighed) / weight if weight else None
-    longest = [each["latency"]["maxMs"] for each in shown if "maxMs" in each["latency"]]
-    sums["greatest_ms"] = max(longest, default=None)
-    return sums
-
-
-def _by_flow(shown: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    grouped: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for each in shown:
-        grouped[each["flowId"]].append(each)
-    return {
-        flow_id: {**_sums(members), "updated_ms": max(each["updatedAt"] for each in members)}
-        for flow_id, members in grouped.items()
-    }
-
-
-def _reasons(shown: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Reasons of what failed and what was excluded, the most frequent first."""
-    counts: dict[tuple[str, str], int] = defaultdict(int)
-    messages: dict[str, str] = {}
-    for each in shown:
-        for kind, found in (("failed", each["failures"]), ("excluded", each["skips"])):
-            for reason in found:
-                counts[kind, reason["code"]] += reason["count"]
-                messages[reason["code"]] = reason["message"]
-    ordered = sorted(counts.items(), key=lambda one: -one[1])
-    return [{"kind": kind, "code": code, "message": messages[code], "count": n} for (kind, code), n in ordered]
-
-
-def _series(shown: Sequence[dict[str, Any]], since_ms: int, hours: int) -> dict[str, list[float]]:
-    """Hour by hour, epoch seconds: what the chart draws. Hours without a run are zero."""
-    step = 1 if hours <= 48 else 24 if hours > 200 else 6
-    slots = range(0, hours, step)
-    series: dict[str, list[float]] = {name: [0.0] * len(slots) for name in _COUNTS}
-    for each in shown:
-        slot = int((each["started_ms"] - since_ms) // HOUR_MS // step)
-        if 0 <= slot < len(slots):
-            for name in _COUNTS:
-                series[name][slot] += each[name]
-    return {"at": [since_ms / 1000 + slot * 3600 for slot in slots], **series}
+def _series(slots: Sequence[RunFigures], since_ms: int, step_ms: int, count: int) -> dict[str, list[float]]:
+    """Stretch by stretch, epoch seconds: what the chart draws. Stretches without a run are zero."""
+    starts = [since_ms + number * step_ms for number in range(count)]
+    there = {each.start_ms: each for each in slots}
+    none = RunFigures()
+    lines = {name: [getattr(there.get(at, none), name) for at in starts] for name in _COUNTS}
+    return {"at": [at / 1000 for at in starts], **lines}
 
 
 def _funnel(status: engine.Answer, flow: str) -> list[tuple[str, int]]:
