@@ -31,7 +31,7 @@ help: ## Show the targets
 
 install: .venv/.run ## Install Headrace and what it needs into .venv
 
-run: install ## Run the demo: sample profiles in, messages read back from a local stream (ARGS="--once")
+run: install ## Open the whole product on a local Kinesis with sample data, until Ctrl-C (ARGS="--once" for the short form)
 	@$(BIN)/headrace demo $(ARGS)
 
 test: .venv/.dev node-modules postgres browser ## Run all tests (ARGS="tests/core -x")

@@ -108,7 +108,7 @@ class Beside:
             command += ["--config", str(self._configuration)]
         return await asyncio.create_subprocess_exec(
             *command,
-            env={**settings.environment(), **settings.as_environment(self._settings)},
+            env=_environment(self._settings),
             stdin=asyncio.subprocess.PIPE,
             pass_fds=(handle,),
             # A Ctrl-C in the terminal is the engine's to hear: the other ends after it.
@@ -134,6 +134,13 @@ class Beside:
         if self._listening is not None:
             self._listening.close()
             self._listening = None
+
+
+def _environment(own: Settings) -> dict[str, str]:
+    """This process's, with exactly these settings: what the command line changed back to a default stays so."""
+    variables = {row.variable for row in settings.TABLE}
+    others = {name: text for name, text in settings.environment().items() if name not in variables}
+    return others | settings.as_environment(own)
 
 
 async def _listen(host: str, port: int) -> socket.socket:

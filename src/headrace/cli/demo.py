@@ -1,4 +1,4 @@
-"""The demo: a local Kinesis, a sample at a steady pace through the real engine, and its messages read back."""
+"""The short form of the demo: a local Kinesis, a sample through the real engine, and its messages read back."""
 
 from __future__ import annotations
 
@@ -86,8 +86,8 @@ class PacedSample:
         return self._done, None
 
 
-def run_demo(console: Console, settings: Settings, *, profiles: int, seed: int, rate: int, once: bool) -> int:
-    """Run the demo; see ``headrace demo``.
+def run_demo(console: Console, settings: Settings, *, profiles: int, seed: int, rate: int) -> int:
+    """Run the short form of the demo; see ``headrace demo``.
 
     Returns:
         Exit code: 0 when every export was delivered, in order.
@@ -104,15 +104,12 @@ def run_demo(console: Console, settings: Settings, *, profiles: int, seed: int, 
         console.print(
             f"stream {STREAM} with {_SHARDS} shards at {server.endpoint_url}; configuration {config}", style="dim"
         )
-        return uvloop.run(_Demo(console, ours, server, config, once=once).run(profiles, seed, rate))
+        return uvloop.run(_Demo(console, ours, server, config).run(profiles, seed, rate))
 
 
 class _Demo:
-    def __init__(
-        self, console: Console, settings: Settings, server: LocalKinesis, config: Path, *, once: bool
-    ) -> None:
+    def __init__(self, console: Console, settings: Settings, server: LocalKinesis, config: Path) -> None:
         self._console, self._settings, self._server, self._config = console, settings, server, config
-        self._once = once
         self._order = OrderCheck()
         self._shown = 0
         self._kinds_shown: set[str] = set()
@@ -121,8 +118,7 @@ class _Demo:
     async def run(self, profiles: int, seed: int, rate: int) -> int:
         configuration = bootstrap.load_configuration(self._config)
         start_ms = System().now_ms() - SPAN_MS
-        samples = (generate(s, profiles, start_ms) for s in ((seed,) if self._once else itertools.count(seed)))
-        source = PacedSample(itertools.chain.from_iterable(samples), rate)
+        source = PacedSample(generate(seed, profiles, start_ms), rate)
         loop = asyncio.get_running_loop()
         with bootstrap.open_state(self._settings) as state:
             engine = bootstrap.build_engine(state, configuration, self._settings, [source])

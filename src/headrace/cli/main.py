@@ -407,19 +407,27 @@ def explain(
 
 @app.command()
 def demo(
-    once: Annotated[bool, typer.Option("--once", help="End after the sample (as without a terminal).")] = False,
+    once: Annotated[bool, typer.Option("--once", help="The short form, also on a terminal.")] = False,
     profiles: Annotated[int, typer.Option(min=1, max=1_000_000, help="People in the sample.")] = 5000,
     seed: Annotated[int, typer.Option(help="Other seeds give other people.")] = 1,
-    rate: Annotated[int, typer.Option(min=1, help="Updates a second.")] = 1500,
+    rate: Annotated[
+        int | None, typer.Option(min=1, help="Updates a second; when absent 25, in the short form 1500.")
+    ] = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Try everything without an account: a local Kinesis, sample profiles, and their messages read back."""
-    from headrace.cli.demo import run_demo
+    """Try everything without an account: the whole product on a local Kinesis, with people who come and go.
 
+    On a terminal it serves API and console until Ctrl-C, and prints a link that signs in. The short form, which is
+    also that without a terminal, sends one sample, reads its messages back from the stream, shows some, and ends.
+    """
     loaded = settings_of(data_dir)
-    raise typer.Exit(
-        run_demo(out, loaded, profiles=profiles, seed=seed, rate=rate, once=once or not out.is_terminal)
-    )  # fmt: skip
+    if once or not out.is_terminal:
+        from headrace.cli.demo import run_demo
+
+        raise typer.Exit(run_demo(out, loaded, profiles=profiles, seed=seed, rate=rate or 1500))
+    from headrace.cli.demo_service import RATE, run_service
+
+    raise typer.Exit(run_service(out, loaded, profiles=profiles, seed=seed, rate=rate or RATE))
 
 
 @app.command()

@@ -216,6 +216,25 @@ def _quoted(text: str) -> str:
     return _encode(text).decode()
 
 
+def applied_configuration(endpoint_url: str, stream: str, region: str) -> str:
+    """The same for ``headrace apply``: audiences of the platform's own namespace have an expression there.
+
+    Args:
+        endpoint_url: As of ``sample_configuration``.
+        stream: Likewise.
+        region: Likewise.
+    """
+    made = sample_configuration(endpoint_url, stream, region)
+    for segment_id, expression in _EXPRESSIONS.items():
+        lines = (
+            f"  - id: {segment_id}\n"
+            "    schema: {name: _xdm.context.profile}\n"
+            f"    expression: {{type: PQL, format: pql/text, value: {_quoted(expression)}}}\n"
+        )
+        made = made.replace(f"  - id: {segment_id}\n", lines, 1)
+    return made
+
+
 def sample_configuration(endpoint_url: str, stream: str, region: str) -> str:
     """The demo's configuration file, as YAML.
 
@@ -231,6 +250,7 @@ def sample_configuration(endpoint_url: str, stream: str, region: str) -> str:
     )
 
 
+_EXPRESSIONS: Final = {HIGH_PROPENSITY: "propensity.score >= 0.8", WHITE_PAPER: "downloads.whitePapers > 0"}
 _CONFIGURATION: Final = f"""\
 # The demo's configuration. Copy it, put your own stream, region and keys in, and leave endpointUrl out.
 segments:

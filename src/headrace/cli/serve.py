@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -47,10 +48,30 @@ def serve(
     loaded = settings_of(
         data_dir, collection_host=host, collection_port=port, api_host=api_host, api_port=api_port
     )  # fmt: skip
-    raise typer.Exit(run_to_end(_serve(loaded, config, inputs or [], api=api)))
+    raise typer.Exit(run_to_end(serve_until_stopped(loaded, config, inputs or [], api=api)))
 
 
-async def _serve(loaded: Settings, config: Path | None, inputs: list[str], *, api: bool) -> int:
+async def _ready(serving: Any, loaded: Settings) -> None:
+    await serving.engine.started.wait()
+    logs.get().info("ready", **serving.addresses({}), data_dir=str(loaded.data_dir))
+
+
+async def serve_until_stopped(
+    loaded: Settings, config: Path | None, inputs: list[str], *, api: bool,
+    announce: Callable[[Any, Settings], Coroutine[Any, Any, None]] = _ready,
+) -> int:  # fmt: skip
+    """Serve until a signal stops it.
+
+    Args:
+        loaded: The settings.
+        config: The configuration file that rules; None when the database does.
+        inputs: Read beside the collection.
+        api: Run API and console beside it.
+        announce: Runs beside it from its start to its stop, with the ``Serving``.
+
+    Returns:
+        Exit code.
+    """
     from headrace import bootstrap
     from headrace.bootstrap.beside import Beside, check_certificate
     from headrace.bootstrap.control import sealing_keys
@@ -83,7 +104,7 @@ async def _serve(loaded: Settings, config: Path | None, inputs: list[str], *, ap
             serving.api = beside.url if beside else ""
             bootstrap.tune_collector()
             tasks = [
-                asyncio.create_task(_announce(serving, loaded)),
+                asyncio.create_task(announce(serving, loaded)),
                 asyncio.create_task(_stop(stopped, serving)),
             ]
             try:
@@ -116,11 +137,6 @@ async def _nothing() -> None:
 async def _stop(stopped: asyncio.Event, serving: Any) -> None:
     await stopped.wait()
     serving.engine.stop()
-
-
-async def _announce(serving: Any, loaded: Settings) -> None:
-    await serving.engine.started.wait()
-    logs.get().info("ready", **serving.addresses({}), data_dir=str(loaded.data_dir))
 
 
 def control_process(

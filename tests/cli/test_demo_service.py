@@ -1,0 +1,146 @@
+"""``headrace demo`` on a terminal: the whole product, until Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import select
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.cli.commands import BOUND_S, HEADRACE, environment, headrace
+from tests.e2e.server import gone
+
+pytestmark = [pytest.mark.slow, pytest.mark.moto, pytest.mark.timeout(300)]
+_STYLE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+
+
+class Terminal:
+    """A command on a terminal of its own.
+
+    Attributes:
+        pid: Its process id.
+    """
+
+    def __init__(self, pid: int, handle: int) -> None:
+        self.pid, self._handle, self._raw = pid, handle, b""
+
+    def shown(self) -> str:
+        """What the terminal has shown so far, without styles."""
+        while select.select([self._handle], [], [], 0.05)[0]:
+            try:
+                more = os.read(self._handle, 65536)
+            except OSError:  # nobody writes any more
+                break
+            if not more:
+                break
+            self._raw += more
+        return _STYLE.sub("", self._raw.decode(errors="replace"))
+
+    def press(self, keys: bytes) -> None:
+        """Type."""
+        os.write(self._handle, keys)
+
+    def until(self, holds: Callable[[str], object]) -> None:
+        """Wait until what is shown is so."""
+        end = time.monotonic() + BOUND_S
+        while not holds(self.shown()):
+            assert time.monotonic() < end, f"in vain: {self.shown()}"
+
+    def code(self) -> int:
+        """The exit code; waits for the end."""
+        end = time.monotonic() + BOUND_S
+        while time.monotonic() < end:
+            self.shown()
+            ended, status = os.waitpid(self.pid, os.WNOHANG)
+            if ended:
+                return os.waitstatus_to_exitcode(status)
+        raise AssertionError(f"it goes on: {self.shown()}")
+
+    def children(self) -> list[int]:
+        """Every process below it."""
+        return _below(self.pid)
+
+
+def _below(pid: int) -> list[int]:
+    tasks = Path(f"/proc/{pid}/task")
+    own = [int(each) for task in tasks.iterdir() for each in (task / "children").read_text().split()]
+    return [found for each in own for found in (each, *_below(each))]
+
+
+@contextmanager
+def terminal(*arguments: str, data: Path) -> Iterator[Terminal]:
+    """A command on a terminal until the block ends; then it is killed if it still runs."""
+    settings = environment(
+        data, {"HEADRACE_COLLECTION_PORT": "0", "HEADRACE_CONTROL_DATABASE": "sqlite:///nowhere/x"}
+    )
+    pid, handle = pty.fork()
+    if pid == 0:
+        os.execve(HEADRACE, [HEADRACE, *arguments], settings)
+    try:
+        yield Terminal(pid, handle)
+    finally:
+        try:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+        except (ProcessLookupError, ChildProcessError):
+            pass
+        os.close(handle)
+
+
+def test_the_whole_product_until_ctrl_c(tmp_path: Path) -> None:
+    """A link that signs in once, a flow with messages delivered, another stream to connect; then nothing is left."""
+    with terminal("demo", "--profiles", "200", data=tmp_path) as demo:
+        demo.until(lambda shown: re.search(r"[1-9]\d* messages delivered", shown))
+        shown = demo.shown()
+        (link,) = re.findall(r"(http://127\.0\.0\.1:\d+)(/ui/sign-in/\S+)", shown)
+        with httpx.Client(base_url=link[0], follow_redirects=True, timeout=BOUND_S) as browser:
+            form = browser.get(link[1])
+            assert form.status_code == 200
+            landed = _signed_in(browser, link[1], form.text)
+            assert "Prospects to the demo stream" in landed
+        (login, password) = re.findall(r"/ as (\S+) with (\S+)", shown)[0]
+        assert (login, len(password) > 12) == ("admin", True)
+        assert headrace("demo", "--once", data=tmp_path / "else", env={"COLUMNS": "80"}).code == 0, "beside it"
+        below = demo.children()
+        assert len(below) >= 2, "the local Kinesis and the control process"
+        demo.press(b"\x03")
+        assert demo.code() == 0, demo.shown()
+        assert demo.shown().rstrip().endswith("stopped")
+        assert "Traceback" not in demo.shown()
+        assert all(gone(each) for each in below)
+    totals = headrace("status", "--json", data=tmp_path / "demo").json["totals"]
+    assert totals["flows"]["demo-flow"]["delivered"] == totals["flows"]["demo-flow"]["exported"] > 0
+
+
+def _signed_in(browser: httpx.Client, path: str, text: str) -> str:
+    """The list of destinations, as who followed the link sees it."""
+    token = re.search(r'name="csrf" value="([^"]+)"', text)
+    if token is not None and 'type="password"' not in text:
+        browser.post(path, data={"csrf": token[1]})
+    answer = browser.get("/ui/destinations")
+    assert answer.status_code == 200
+    return answer.text
+
+
+def test_a_kill_leaves_nothing_and_two_do_not_share_a_folder(tmp_path: Path) -> None:
+    """The second start says that one is at work; killed, it takes its children with it."""
+    with terminal("demo", "--profiles", "50", data=tmp_path) as demo:
+        demo.until(lambda shown: "messages delivered" in shown)
+        with terminal("demo", data=tmp_path) as second:
+            assert second.code() == 2
+            assert "a demo runs already" in second.shown()
+        below = demo.children()
+        os.kill(demo.pid, signal.SIGKILL)
+        os.waitpid(demo.pid, 0)
+        end = time.monotonic() + BOUND_S
+        while not all(gone(each) for each in below):
+            assert time.monotonic() < end, below
+            time.sleep(0.05)
