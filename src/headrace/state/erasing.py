@@ -47,16 +47,25 @@ def _places(space: bytes, stored: bytes, packed: bytes, most: int) -> list[int]:
     return [i for i in range(min(block.rows, most + 1)) if column[i * width : (i + 1) * width] == packed]
 
 
-def erase_journal(stored: bytes, places: Collection[int]) -> tuple[bytes, set[str]]:
-    """A journal block without what it holds of some rows, and the profiles that those rows joined."""
+def born(state: State, keys: Keys, profile_id: str, last: int) -> int:
+    """Ordinal of the last input by then that made a profile with this id; 0 where the journal does not tell."""
+    found = 0
+    for first, stored, places in rows_about(state, keys, JOURNAL, profile_id, first=0, last=last):
+        bases = records.journal_block(stored).bases
+        found = max([found, *(first + place for place in places if bases.get(place) == [])])
+    return found
+
+
+def erase_journal(stored: bytes, places: Collection[int]) -> tuple[bytes, dict[str, int]]:
+    """A journal block without what it holds of some rows, and the profiles that they joined, each with the row."""
     block = records.journal_block(stored)
     kinds, profiles = bytearray(block.kinds), bytearray(block.profiles)
-    joined: set[str] = set()
+    joined: dict[str, int] = {}
     for place in places:
         kinds[place] = records.ERASED
         block.bodies[place] = b""
         profiles[place * records.ID_BYTES : (place + 1) * records.ID_BYTES] = _NOBODY
-        joined.update(block.absorbed.pop(place, ()))
+        joined |= dict.fromkeys(block.absorbed.pop(place, ()), block.first + place)
         block.links.pop(place, None)
         block.bases.pop(place, None)
     block.kinds, block.profiles = bytes(kinds), bytes(profiles)

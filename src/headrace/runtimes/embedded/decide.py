@@ -141,6 +141,7 @@ class Decider:
     def decide(
         self, batches: Sequence[SourceBatch], commands: Sequence[Command], first: int, now_ms: int,
         totals: records.Totals, batch: Batch, *, repeats: frozenset[int] | None = None,
+        named: Sequence[str] | None = None,
     ) -> Decision:  # fmt: skip
         """Decide inputs in order: the batches', then the commands.
 
@@ -153,8 +154,10 @@ class Decider:
             batch: Profiles, identities and update ids are put into it.
             repeats: When a journal is folded again: indexes of the updates that were repeats. Update ids
                 themselves are then not looked at.
+            named: Likewise: the profile of each input. A new profile's plain name may have been taken by one that
+                was erased since.
         """
-        return _Deciding(self, batches, commands, first, now_ms, totals, batch, repeats).run()
+        return _Deciding(self, batches, commands, first, now_ms, totals, batch, repeats, named).run()
 
     # Shared with the batch under way.
 
@@ -169,9 +172,10 @@ class _Deciding:
     def __init__(
         self, decider: Decider, batches: Sequence[SourceBatch], commands: Sequence[Command], first: int,
         now_ms: int, totals: records.Totals, batch: Batch, repeats: frozenset[int] | None,
+        named: Sequence[str] | None,
     ) -> None:  # fmt: skip
         self._d = decider
-        self._repeats = repeats
+        self._repeats, self._named_before = repeats, named
         self._snapshot = decider.snapshot
         self._keys = decider._keys
         self._rows, self._profiles = decider._rows, decider._profiles
@@ -405,6 +409,10 @@ class _Deciding:
         profile_id = name(self._d._installation_key, update.primary)
         if self._stored(profile_id) is not None:
             return name(self._d._installation_key, update.primary, self._ordinal)
+        if self._named_before is not None:
+            other = name(self._d._installation_key, update.primary, self._ordinal)
+            if self._named_before[self._ordinal - self._first] == other:
+                return other
         return profile_id
 
     def _relink(self, envelope: Envelope, absorbed: Sequence[Envelope], found: Link) -> None:

@@ -26,7 +26,7 @@ from headrace.runtimes.embedded.decide import Command, Decision
 from headrace.runtimes.embedded.flow import RunningFlow
 from headrace.state import records
 from headrace.state.base import Batch, State
-from headrace.state.erasing import erase_journal, erase_ledger, erase_marks, rows_about
+from headrace.state.erasing import born, erase_journal, erase_ledger, erase_marks, rows_about
 from headrace.state.keys import BACKFILL, DEAD_LETTER, END, FACT, JOURNAL, LEDGER, MOST, Keys
 from headrace.state.runs import encode, runs
 
@@ -42,7 +42,9 @@ class Deletion(msgspec.Struct, omit_defaults=True):
         id: Its id.
         state: deleting, settling, erasing, compacting or done.
         asked_ms: When it was asked for, epoch milliseconds.
-        profile_ids: The profile's id, and those it absorbed; empty once it is done.
+        profile_id: The profile's id; "" once it is done.
+        spans: That id, and those of profiles that it absorbed, each with the first and last ordinal of inputs about
+            it: an id may have been another's before. Empty once it is done.
         identities: (namespace, id); likewise.
         ordinal: Ordinal of its input.
         exports: Flow id to the id of its last message about the profile.
@@ -53,7 +55,8 @@ class Deletion(msgspec.Struct, omit_defaults=True):
     id: str
     state: str
     asked_ms: int
-    profile_ids: list[str] = []
+    profile_id: str = ""
+    spans: list[tuple[str, int, int]] = []
     identities: list[tuple[str, str]] = []
     ordinal: int = 0
     exports: dict[str, str] = {}
@@ -100,10 +103,13 @@ class Deletions:
         """
         profile = self.profile_of(namespace, identity)
         for known in self._all.values():
-            if known.state == "deleting" and profile[0] in known.profile_ids:
+            if known.state == "deleting" and profile[0] == known.profile_id:
                 return known
         number = 1 + max((int(i[1:]) for i in self._all), default=0)
-        made = Deletion(f"d{number}", "deleting", self._now_ms(), [profile[0]], profile[1])
+        profile_id, identities, epoch = profile
+        made = Deletion(
+            f"d{number}", "deleting", self._now_ms(), profile_id, [(profile_id, epoch, MOST - 1)], identities
+        )
         self._all[made.id] = made
         for old in sorted((d.done_ms, d.id) for d in self._all.values() if d.done_ms)[:-_KEPT]:
             del self._all[old[1]]
@@ -114,8 +120,8 @@ class Deletions:
         self._wake()
         return made
 
-    def profile_of(self, namespace: str, identity: str) -> tuple[str, list[tuple[str, str]]]:
-        """(Profile id, identities) of whoever has an identity.
+    def profile_of(self, namespace: str, identity: str) -> tuple[str, list[tuple[str, str]], int]:
+        """(Profile id, identities, epoch) of whoever has an identity.
 
         Raises:
             RefusedError: Nobody has.
@@ -125,7 +131,8 @@ class Deletions:
         stored = self._state.get_many([self._keys.profile(profile_id)])[0] if profile_id else None
         if stored is None:
             raise RefusedError("no profile has this identity")
-        return profile_id, [(n, i) for n, ids in decode(stored).identities.items() for i in ids]
+        profile = decode(stored)
+        return profile_id, [(n, i) for n, ids in profile.identities.items() for i in ids], profile.epoch
 
     def told(self, deletion_id: str) -> dict[str, Any]:
         """How a deletion stands: its report.
@@ -178,7 +185,7 @@ class Deletions:
         for one in self._all.values():
             if one.state == "deleting" and self._given is None:
                 self._given = one
-                commands.append(Delete(one.profile_ids[0]))
+                commands.append(Delete(one.profile_id))
             elif one.state == "settling" and not self._waiting(one):
                 one.state, changed = "erasing", True
             elif one.state == "erasing":
@@ -208,8 +215,9 @@ class Deletions:
         one.state, one.ordinal = "settling", decision.last
         for flow, exports in zip(self._snapshot().flows, decision.exports, strict=True):
             for _, export in exports:
-                if export.profile_id == one.profile_ids[0] and export.cause.kind == "delete":
+                if export.profile_id == one.profile_id and export.cause.kind == "delete":
                     one.exports[flow.id], one.ordinal = export.export_id, max(one.ordinal, export.ordinal)
+        one.spans = [(profile_id, first, one.ordinal) for profile_id, first, _ in one.spans]
         self._put(batch)
 
     def _put(self, batch: Batch) -> None:
@@ -220,40 +228,45 @@ class Deletions:
     def _erase(self, one: Deletion, batch: Batch) -> None:
         """Rewrite some blocks; when none is left, what else names the person, and then the folder is compacted."""
         left = _BLOCKS
-        for profile_id in list(one.profile_ids):
-            left -= self._erase_journal(one, profile_id, left, batch)
+        for span in list(one.spans):
+            left -= self._erase_journal(one, span, left, batch)
             if left > 0:
-                left -= self._erase_ledger(one, profile_id, left, batch)
-            if left <= 0:
+                left -= self._erase_ledger(one, span, left, batch)
+            if left < _BLOCKS:
+                # A block is rewritten once a commit; what these named is looked at in the next round.
                 return
-        if left < _BLOCKS:
-            return  # what these named is looked at in the next round
         self._erase_letters(one, batch)
         self._erase_timers(one, batch)
         self._erase_runs(one, batch)
-        one.profile_ids, one.identities = [], []
+        one.profile_id, one.spans, one.identities = "", [], []
         one.state = "compacting"
 
-    def _erase_journal(self, one: Deletion, profile_id: str, most: int, batch: Batch) -> int:
+    def _erase_journal(self, one: Deletion, span: tuple[str, int, int], most: int, batch: Batch) -> int:
         blocks = 0
-        for first, stored, places in rows_about(
-            self._state, self._keys, JOURNAL, profile_id, first=0, last=one.ordinal
-        ):
+        profile_id, since, until = span
+        for first, stored, found in rows_about(self._state, self._keys, JOURNAL, profile_id, first=since, last=until):
+            places = [place for place in found if first + place >= since]
+            if not places:
+                continue
             erased, joined = erase_journal(stored, places)
             batch.put(self._keys.numbered(JOURNAL, first), erased)
             erase_marks(self._state, self._keys, JOURNAL, [first + place for place in places], batch)
-            one.profile_ids += sorted(joined - set(one.profile_ids))
+            for other, ordinal in joined.items():
+                known = (other, born(self._state, self._keys, other, ordinal), ordinal)
+                if known not in one.spans:
+                    one.spans.append(known)
             one.erased["inputs"] = one.erased.get("inputs", 0) + len(places)
             blocks += 1
             if blocks >= most:
                 break
         return blocks
 
-    def _erase_ledger(self, one: Deletion, profile_id: str, most: int, batch: Batch) -> int:
+    def _erase_ledger(self, one: Deletion, span: tuple[str, int, int], most: int, batch: Batch) -> int:
         blocks = 0
+        profile_id, since, until = span
         for first, stored, places in rows_about(self._state, self._keys, LEDGER, profile_id, first=0, last=MOST - 1):
             block = records.ledger_block(stored)
-            places = [place for place in places if block.ordinal[place] <= one.ordinal]
+            places = [place for place in places if since <= block.ordinal[place] <= until]
             if not places:
                 continue
             batch.put(self._keys.numbered(LEDGER, first), erase_ledger(stored, places))
@@ -271,7 +284,7 @@ class Deletions:
             letter = records.decode_letter(value)
             export = letter.export
             if export is not None:
-                about = export.profile_id in one.profile_ids and export.ordinal <= one.ordinal
+                about = any(export.profile_id == who and a <= export.ordinal <= z for who, a, z in one.spans)
             else:
                 about = any(needle in letter.body for needle in needles)
             if about:
@@ -281,7 +294,7 @@ class Deletions:
         one.erased["dead_letters"] = count
 
     def _erase_timers(self, one: Deletion, batch: Batch) -> None:
-        gone = {bytes.fromhex(profile_id) for profile_id in one.profile_ids}
+        gone = {bytes.fromhex(profile_id) for profile_id, _, _ in one.spans}
         width = records.ID_BYTES
         for key, value in self._state.scan(*self._keys.space(END)):
             ids = [value[at : at + width] for at in range(0, len(value), width)]

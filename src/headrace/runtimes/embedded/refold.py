@@ -86,6 +86,7 @@ def refold(state: State, keys: Keys, installation_key: bytes) -> Comparison:
                 [_updates(kinds, bodies)], _commands(kinds, bodies), block.first + first, block.now_ms,
                 records.Totals(), batch,
                 repeats=frozenset(i for i, kind in enumerate(kinds) if kind == records.REPEAT),
+                named=[records.unpack_id(block.profiles, index) for index in range(first, end)],
             )  # fmt: skip
             memory.commit(batch)
             exports.update(export.export_id for of_flow in made.exports for _, export in of_flow)
