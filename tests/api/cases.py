@@ -193,6 +193,7 @@ CASES: dict[str, Case] = {
     "listDeadLetters": Case(lambda w: f"{own_flow(w)}/dead-letters?limit=5"),
     "getDeadLetter": Case(lambda w: f"{own_flow(w)}/dead-letters/{w.letter}"),
     "replayDeadLetters": Case(lambda w: f"{own_flow(w)}/dead-letters/replay", lambda w: {"ids": [w.letter]}),
+    "replayUpdates": Case(at("/headrace/dead-letters/replay"), given({"reason": "no-identity"})),
     "listSandboxes": Case(at(SANDBOXES), everywhere=True),
     "createSandbox": Case(at(SANDBOXES), given({"name": "third", "type": "development"}), everywhere=True),
     "getSandbox": Case(at(f"{SANDBOXES}/prod"), everywhere=True),

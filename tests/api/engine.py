@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -91,13 +92,19 @@ class Engine:
     def _dead_letter(self, id: str) -> Any:
         return self.letters.get(id)
 
-    def _dead_letter_replay(self, filter: dict[str, Any], dry_run: bool, original: bool, ids: Any = None) -> Any:
-        found = [key for key, each in self.letters.items() if each["flow"] == filter["flow"]]
-        chosen = [key for key in found if ids is None or key in ids]
+    def _dead_letter_replay(
+        self, filter: dict[str, Any], dry_run: bool, original: bool = False, ids: Any = None
+    ) -> Any:
+        chosen = [
+            key
+            for key, each in self.letters.items()
+            if all(each.get(name) == value for name, value in filter.items()) and (ids is None or key in ids)
+        ]
+        counts = Counter(self.letters[key]["kind"] for key in chosen)
         if not dry_run:
             for key in chosen:
                 del self.letters[key]
-        return {"replayed": len(chosen), "dryRun": dry_run}
+        return {"updates": counts["update"], "exports": counts["export"], "left": {}, "dry_run": dry_run}
 
 
 def profile(flow: str = "") -> dict[str, Any]:
@@ -117,3 +124,8 @@ def profile(flow: str = "") -> dict[str, Any]:
 def letter(flow: str, key: str = "1767225600000-1") -> dict[str, Any]:
     """A dead letter as the engine answers it."""
     return {"id": key, "kind": "export", "at_ms": 1, "reason": "too-large", "detail": "d", "flow": flow}
+
+
+def refused_update(key: str = "1767225600000-2") -> dict[str, Any]:
+    """A dead letter of an update as the engine answers it."""
+    return {"id": key, "kind": "update", "at_ms": 1, "reason": "no-identity", "detail": "d", "source": "http"}

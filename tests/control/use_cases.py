@@ -217,7 +217,7 @@ CASES = [
     Case("flows.delete_flow", lambda c, who, m: F.delete_flow(c, who, m.flow), CONNECT),
     Case("runs.list_runs", lambda c, who, m: [run_of(c, m), R.list_runs(c, who, ANY).items][1], VIEW),
     Case("runs.get_run", lambda c, who, m: R.get_run(c, who, run_of(c, m)), VIEW),
-    Case("runs.sum_runs", lambda c, who, m: R.sum_runs(c, who, since_ms=0), VIEW),
+    Case("runs.sum_runs", lambda c, who, m: [run_of(c, m), R.sum_runs(c, who, since_ms=0).flows][1], VIEW),
     Case("runs.create_run", lambda c, who, m: R.create_run(c, who, {"flowId": m.flow, "status": "active"}), CONNECT),
     Case(
         "segments.create_segment",

@@ -124,6 +124,20 @@ def replay_dead_letters(call: Call) -> Answer:
 
 @operations(
     "POST",
+    "/headrace/dead-letters/replay",
+    body=ref("UpdateReplay"),
+    body_required=False,
+    answer=ref("Replayed"),
+    needs=dead_letters.REPLAY_UPDATES,
+    asks_engine=True,
+)
+def replay_updates(call: Call) -> Answer:
+    """Decide refused updates again, or, with `dryRun`, say how many would be."""
+    return Answer(content=dead_letters.replay_updates(call.control, call.runtime, call.caller, call.body()))
+
+
+@operations(
+    "POST",
     f"{_FLOW}/test-record",
     body=ref("NewTestRecord"),
     body_required=False,

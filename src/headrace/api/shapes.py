@@ -312,6 +312,14 @@ COMPONENTS: Final[dict[str, Schema]] = {
     "Backfills": obj("backfills", backfills=many(ref("Backfill"))),
     "Backfill": obj("run", run=TEXT, flow=TEXT, kind=TEXT, state=TEXT),
     "Replay": obj(ids=MANY_TEXTS, reason=TEXT, dryRun=FLAG, original=FLAG),
+    "UpdateReplay": obj(ids=MANY_TEXTS, reason=TEXT, dryRun=FLAG),
+    "Replayed": obj(
+        "updates exports dry_run",
+        updates=WHOLE,
+        exports=WHOLE,
+        left={"type": "object", "additionalProperties": WHOLE, "description": "Why some stay, to how many."},
+        dry_run=FLAG,
+    ),
     "DeadLetters": obj("deadLetters", deadLetters=many(FREE)),
     "ObservedSchema": obj("paths", paths=many(ref("PathSeen"))),
     "PathSeen": obj(

@@ -26,13 +26,12 @@ NEEDED: Final[dict[str, tuple[Permission, ...]]] = {
     "alerts": _VIEW,
     "dead-letters": _PEOPLE,
     "dead-letter": _PEOPLE,
-    "dead-letter-replay": (*_PEOPLE, Permission.MANAGE_DESTINATIONS),
     "ledger": _PEOPLE,
     "explain": _PEOPLE,
     "follow": _PEOPLE,
 }
-"""Question to the permissions it needs (docs/control-plane.md): what holds a person's values needs View Profiles,
-what changes deliveries needs what changing flows needs."""
+"""Question to the permissions it needs (docs/control-plane.md): what holds a person's values needs View Profiles.
+None changes anything."""
 
 _MISSING: Final = (Code.ENGINE_ABSENT, Code.ENGINE_REFUSED)
 
@@ -81,8 +80,3 @@ def ask(control: Control, runtime: Runtime, caller: Caller, question: str, **arg
         return _engine.asked(runtime, question, **arguments)
 
     return tried(asked)
-
-
-def may_ask(caller: Caller, question: str) -> bool:
-    """True when the caller has what a question needs."""
-    return caller.permissions.issuperset(NEEDED[question])

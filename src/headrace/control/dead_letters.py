@@ -1,7 +1,8 @@
-"""Use cases: the exports of a flow that its destination refused for good, and sending them again."""
+"""Use cases: what was refused for good, exports by their destination and updates by Headrace, once more."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from headrace.core.report import Report
@@ -12,11 +13,13 @@ from .problems import Code, not_found, problem, refuse
 from .runtime import Runtime
 from .service import Control, body_of
 
-__all__ = ["get_dead_letter", "list_dead_letters", "replay_dead_letters"]
+__all__ = ["REPLAY_UPDATES", "get_dead_letter", "list_dead_letters", "replay_dead_letters", "replay_updates"]
 
 MAX_LIMIT: Final = 1000
 _KEYS: Final = ("ids", "reason", "dryRun", "original")
 _VIEW: Final = (Permission.VIEW_DESTINATIONS, Permission.VIEW_PROFILES)
+REPLAY_UPDATES: Final = (*_VIEW, Permission.MANAGE_DESTINATIONS)
+"""What replaying updates needs: they hold a person's values, and may lead to messages of every flow."""
 
 
 def list_dead_letters(
@@ -79,18 +82,54 @@ def replay_dead_letters(
     flow = engine.flow_of(control, caller, flow_id)
     given = body_of(body, _KEYS) if body else {}
     report = Report()
-    ids = report.elements(given, "ids", "")
-    for index, each in enumerate(ids):
-        if not isinstance(each, str):
-            report.mistake(f"ids[{index}]", "must be text")
+    ids = _ids(report, given)
     reason = report.text(given, "reason", "")
     dry_run = report.flag(given, "dryRun", "", default=False)
     original = report.flag(given, "original", "", default=False)
     refuse(report.mistakes)
     wanted = {"flow": flow.id} | ({"reason": reason} if reason else {})
     answer = engine.asked(
-        runtime, "dead-letter-replay", ids=list(ids) or None, filter=wanted, dry_run=dry_run, original=original
+        runtime, "dead-letter-replay", ids=ids or None, filter=wanted, dry_run=dry_run, original=original
     )
     if not dry_run:
-        engine.note(control, caller, "replay", "deadLetters", flow.id, {"ids": list(ids), "reason": reason})
+        engine.note(control, caller, "replay", "deadLetters", flow.id, {"ids": ids, "reason": reason})
     return answer if isinstance(answer, dict) else {"answer": answer}
+
+
+def replay_updates(control: Control, runtime: Runtime, caller: Caller, body: Any) -> dict[str, Any]:
+    """Decide refused updates again; needs View Destinations, View Profiles and Manage Destinations.
+
+    Args:
+        control: The parts.
+        runtime: The engine.
+        caller: Who.
+        body: ``ids``? (all when absent), ``reason``?, ``dryRun``? (only say how many).
+
+    Returns:
+        ``updates`` that are decided again, and ``left``: why some stay, with how many.
+
+    Raises:
+        UseCaseError: 2120-403, 3000-400, 3016-503 or 3017-400.
+    """
+    access.require(caller, REPLAY_UPDATES)
+    engine.in_engines_sandbox(control, caller)
+    given = body_of(body, ("ids", "reason", "dryRun")) if body else {}
+    report = Report()
+    ids = _ids(report, given)
+    reason = report.text(given, "reason", "")
+    dry_run = report.flag(given, "dryRun", "", default=False)
+    refuse(report.mistakes)
+    wanted = {"kind": "update"} | ({"reason": reason} if reason else {})
+    answer = engine.asked(runtime, "dead-letter-replay", ids=ids or None, filter=wanted, dry_run=dry_run)
+    if not dry_run:
+        engine.note(control, caller, "replay", "deadLetters", "updates", {"ids": ids, "reason": reason})
+    return answer if isinstance(answer, dict) else {"answer": answer}
+
+
+def _ids(report: Report, given: Mapping[str, Any]) -> list[str]:
+    """The ids of a request, each a text."""
+    ids = report.elements(given, "ids", "")
+    for index, each in enumerate(ids):
+        if not isinstance(each, str):
+            report.mistake(f"ids[{index}]", "must be text")
+    return list(ids)

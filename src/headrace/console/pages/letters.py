@@ -14,7 +14,6 @@ from headrace.console.causes import cause_of, export_of, words
 from headrace.console.masking import masked, masked_message
 from headrace.console.visit import Console, Visit, page
 from headrace.control import dead_letters
-from headrace.control import engine as control_engine
 from headrace.control.access import ACTIVATE
 
 _MOST: Final = 100
@@ -70,11 +69,11 @@ def show(visit: Visit) -> Response:
 
 def _may_replay(visit: Visit, flow: str, kind: str) -> bool:
     """Whether to offer it: for the exports of one flow, or for updates."""
-    return visit.may(*ACTIVATE) if flow else kind == "update" and engine.may_ask(visit.caller, "dead-letter-replay")
+    return visit.may(*ACTIVATE) if flow else kind == "update" and visit.may(*dead_letters.REPLAY_UPDATES)
 
 
-def _body(visit: Visit, read: Any, ids: list[str]) -> dict[str, Any]:
-    body: dict[str, Any] = {"original": read("original") == "true"}
+def _body(read: Any, ids: list[str], *, exports: bool) -> dict[str, Any]:
+    body: dict[str, Any] = {"original": read("original") == "true"} if exports else {}
     if ids:
         body["ids"] = ids
     if read("reason"):
@@ -83,21 +82,15 @@ def _body(visit: Visit, read: Any, ids: list[str]) -> dict[str, Any]:
 
 
 def _replayed(visit: Visit, flow_id: str, body: dict[str, Any], *, dry_run: bool) -> engine.Answer:
-    """Replay a flow's exports, or without a flow refused updates, which no use case is about.
+    """Replay a flow's exports, or without a flow refused updates.
 
     Raises:
-        UseCaseError: 2120-403, or what the use case raises.
+        UseCaseError: 2120-403, or what else the use case raises.
     """
+    parts, whole = (visit.control, visit.runtime, visit.caller), {**body, "dryRun": dry_run}
     if flow_id:
-        whole = {**body, "dryRun": dry_run}
-        return engine.tried(
-            lambda: dead_letters.replay_dead_letters(visit.control, visit.runtime, visit.caller, flow_id, whole)
-        )
-    wanted = {"kind": "update"} | ({"reason": body["reason"]} if "reason" in body else {})
-    answer = visit.ask("dead-letter-replay", ids=body.get("ids"), filter=wanted, dry_run=dry_run)
-    if answer.ok and not dry_run:
-        control_engine.note(visit.control, visit.caller, "replay", "deadLetters", "updates", body)
-    return answer
+        return engine.tried(lambda: dead_letters.replay_dead_letters(*parts, flow_id, whole))
+    return engine.tried(lambda: dead_letters.replay_updates(*parts, whole))
 
 
 def _name(visit: Visit, flow_id: str) -> str:
@@ -109,18 +102,18 @@ def _name(visit: Visit, flow_id: str) -> str:
 def ask_replay(visit: Visit) -> Response:
     """How many would be sent or decided again, found out by a dry run."""
     flow_id, ids = visit.query("flow"), [each for each in visit.request.query_params.getlist("id") if each]
-    body = _body(visit, visit.query, ids)
+    body = _body(visit.query, ids, exports=bool(flow_id))
     tried = _replayed(visit, flow_id, body, dry_run=True)
-    path = f"/headrace/flows/{flow_id}/dead-letters/replay"
+    path = f"/headrace/flows/{flow_id}/dead-letters/replay" if flow_id else "/headrace/dead-letters/replay"
     return visit.page(
         "replay.html", flow=flow_id, name=_name(visit, flow_id), ids=ids, reason=visit.query("reason"),
-        original=body["original"], tried=tried, calls=[call(visit, "POST", path, body)] if flow_id else [],
+        original=body.get("original", False), tried=tried, calls=[call(visit, "POST", path, body)],
     )  # fmt: skip
 
 
 def replay(visit: Visit) -> Response:
     """Send, or decide, again."""
     flow_id = visit.field("flow")
-    body = _body(visit, visit.field, visit.fields("id"))
+    body = _body(visit.field, visit.fields("id"), exports=bool(flow_id))
     done = _replayed(visit, flow_id, body, dry_run=False)
     return visit.page("replayed.html", flow=flow_id, done=done, status=200 if done.ok else 409)
