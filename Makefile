@@ -19,7 +19,7 @@ NODE := tests/node
 ARGS ?=
 NAME ?=
 # Compiled with mypyc for wheels, benchmarks and a second run of their tests; never where one develops.
-COMPILED := $(addprefix headrace/,$(addprefix core/,cause.py envelope.py link.py merge.py message.py paths.py step.py \
+COMPILED := $(addprefix headrace/,$(addprefix core/,cause.py envelope.py lifetimes.py link.py merge.py message.py paths.py step.py \
 	times.py update.py view.py) $(addprefix runtimes/embedded/,decide.py outbox.py settle.py) $(addprefix destinations/,block.py dispatch.py pending.py) \
 	state/keys.py)
 CC_HERE := $(shell command -v cc)

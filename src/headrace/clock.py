@@ -10,7 +10,6 @@ import heapq
 import time
 from typing import Final, Protocol
 
-
 _LOOK_S: Final = 60.0
 
 
@@ -51,7 +50,7 @@ class System:
 
     async def until(self, at_ms: int) -> None:
         """See ``Clock``; a machine that slept, or whose clock was set, is noticed within a minute."""
-        while (left_ms := at_ms - self.now_ms()) > 0:
+        while (left_ms := at_ms - self.now_ms()) > 0:  # noqa: ASYNC110 - the time itself is what is waited for
             await asyncio.sleep(min(left_ms / 1000, _LOOK_S))
 
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from headrace.core.envelope import decode
 from headrace.core.glance import Glance, glance
-from headrace.core.lifetimes import FOREVER, Lifetimes, end_ms, ends, has_run_out, run_out
-from headrace.core.model import Envelope, Membership, Tick
+from headrace.core.lifetimes import end_ms, ends, has_run_out, run_out
+from headrace.core.model import FOREVER, Envelope, Lifetimes, Membership, Tick
 from headrace.core.times import canonical, from_ms, to_ms
 
 from .driving import DAY_MS, NOW_MS, Profiles, flow, snapshot, update

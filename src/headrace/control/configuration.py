@@ -16,7 +16,7 @@ from headrace import settings
 from headrace.core import compile as _compile
 from headrace.core import flow as _flow
 from headrace.core.compile import READ_ONLY
-from headrace.core.lifetimes import DAYS, Lifetimes
+from headrace.core.model import DAYS, Lifetimes
 from headrace.core.report import Report, shown
 from headrace.destinations.base import Spec
 from headrace.errors import ConfigurationError, Mistake

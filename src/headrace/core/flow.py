@@ -18,10 +18,10 @@ from typing import Any, Final
 
 import msgspec
 
-from . import lifetimes as _lifetimes
 from . import paths as _paths
+from .model import FOREVER, Lifetimes
 
-PLATFORM_NAMESPACE: Final = _lifetimes.PLATFORM_NAMESPACE
+PLATFORM_NAMESPACE: Final = "ups"
 
 CANONICAL_FORMAT: Final = 1
 
@@ -212,7 +212,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     merge_by: str = "arrival"
     max_identities: int = 50
     unstitchable: frozenset[str] = frozenset()
-    lifetimes: _lifetimes.Lifetimes = _lifetimes.Lifetimes()
+    lifetimes: Lifetimes = Lifetimes()
     attribute_names: frozenset[str] = frozenset()
     segments: dict[str, frozenset[str]] = {}
     by_id: dict[str, CompiledFlow] = {}
@@ -241,7 +241,7 @@ class _Canonical(msgspec.Struct, frozen=True, kw_only=True):
     max_identities: int
     unstitchable: list[str]
     flows: list[dict[str, Any]]
-    lifetimes: _lifetimes.Lifetimes = _lifetimes.FOREVER
+    lifetimes: Lifetimes = FOREVER
 
 
 _NO_ALERTS: Final = FlowAlerts()
@@ -362,7 +362,7 @@ def snapshot(
     merge_by: str = "arrival",
     max_identities: int = 50,
     unstitchable: Iterable[str] = (),
-    lifetimes: _lifetimes.Lifetimes | None = None,
+    lifetimes: Lifetimes | None = None,
 ) -> Snapshot:
     """Put flows together under one version.
 
@@ -384,7 +384,7 @@ def snapshot(
         merge_by=merge_by,
         max_identities=max_identities,
         unstitchable=frozenset(namespace.lower() for namespace in unstitchable),
-        lifetimes=lifetimes or _lifetimes.Lifetimes(),
+        lifetimes=lifetimes or Lifetimes(),
         attribute_names=frozenset(name for flow in ordered for name in flow.tree),
         segments={namespace: frozenset(ids) for namespace, ids in segments.items()},
         by_id={flow.id: flow for flow in ordered},

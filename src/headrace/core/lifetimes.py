@@ -11,36 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-import msgspec
-
-from headrace.core.model import Membership, MembershipChange
+from headrace.core.flow import PLATFORM_NAMESPACE
+from headrace.core.model import Lifetimes, Membership, MembershipChange
 from headrace.core.times import from_ms, to_ms
 
-PLATFORM_NAMESPACE: Final = "ups"
-"""The namespace of audiences made in the platform itself."""
-
-DAYS: Final = 30
 _DAY_MS: Final = 86_400_000
 
 Memberships = dict[str, dict[str, Membership]]
-
-
-class Lifetimes(msgspec.Struct, frozen=True):
-    """The rules; each can be switched off.
-
-    Attributes:
-        valid_until: A member leaves when its validUntil passes.
-        external_days: Members of external audiences without validUntil leave after so many days; 0 for never.
-        exited_days: Exited memberships are removed after so many days; 0 for never.
-    """
-
-    valid_until: bool = True
-    external_days: int = DAYS
-    exited_days: int = DAYS
-
-
-FOREVER: Final = Lifetimes(valid_until=False, external_days=0, exited_days=0)
-"""No rule at all: what journals were written by that do not name any."""
 
 
 def end_ms(namespace: str, m: Membership, rules: Lifetimes) -> int:

@@ -95,6 +95,28 @@ class Envelope(msgspec.Struct, array_like=True):
     ordinal: int
 
 
+DAYS: Final = 30
+"""Days of the rules of spec 1.5."""
+
+
+class Lifetimes(msgspec.Struct, frozen=True):
+    """The rules; each can be switched off.
+
+    Attributes:
+        valid_until: A member leaves when its validUntil passes.
+        external_days: Members of external audiences without validUntil leave after so many days; 0 for never.
+        exited_days: Exited memberships are removed after so many days; 0 for never.
+    """
+
+    valid_until: bool = True
+    external_days: int = DAYS
+    exited_days: int = DAYS
+
+
+FOREVER: Final = Lifetimes(valid_until=False, external_days=0, exited_days=0)
+"""No rule at all: what journals were written by that do not name any."""
+
+
 class MembershipChange(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """One membership as an update states it; ``since`` None means "now, if this is news"."""
 

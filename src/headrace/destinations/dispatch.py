@@ -23,10 +23,11 @@ import heapq
 import random
 from bisect import insort
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Final
 
 from headrace.clock import Clock
+from headrace.destinations import sending
 from headrace.destinations.base import Outcome, Verdict, Writer
 from headrace.destinations.block import Block
 from headrace.destinations.halts import Counts, Halt
@@ -199,44 +200,31 @@ class Dispatcher:
 
     # -- out --------------------------------------------------------------------------------------
 
-    async def run(self) -> None:
+    def run(self) -> Coroutine[Any, Any, None]:
         """Send until cancelled; then requests under way are given up (their fate is unknown)."""
-        try:
-            while True:
-                if self._failure is not None:
-                    if isinstance(self._failure, StateError):
-                        raise self._failure  # what is settled makes the outbox read on
-                    raise BugError(problem=f"a writer raised {self._failure!r}, which W1 forbids")
-                wait = self._pump()
-                self._wake.clear()
-                if wait is None:
-                    await self._wake.wait()
-                else:
-                    await self._nap(wait)
-        finally:
-            for task in self._flying:
-                task.cancel()
-            await asyncio.gather(*self._flying, return_exceptions=True)
+        return sending.run(self._turn, self._wake, self._clock, self._flying)
+
+    def _turn(self) -> float | None:
+        """One turn of ``run``: start what can start, and say how long to wait; None for "until woken"."""
+        if self._failure is not None:
+            if isinstance(self._failure, StateError):
+                raise self._failure  # what is settled makes the outbox read on
+            raise BugError(problem=f"a writer raised {self._failure!r}, which W1 forbids")
+        return self._pump()
 
     @property
     def under_way(self) -> int:
         """Requests that are not answered yet."""
         return len(self._flying)
 
-    async def finish(self, grace_s: float) -> int:
+    def finish(self, grace_s: float) -> Coroutine[Any, Any, int]:
         """Start nothing more, and give requests under way *grace_s* seconds to be answered.
 
         Returns:
             Requests that were not; what becomes of their records is unknown.
         """
         self._closing = True
-        if self._flying and grace_s > 0:
-            timer = asyncio.ensure_future(self._clock.sleep(grace_s))
-            landing = asyncio.ensure_future(asyncio.wait(set(self._flying)))
-            await asyncio.wait((timer, landing), return_when=asyncio.FIRST_COMPLETED)
-            timer.cancel()
-            landing.cancel()
-        return len(self._flying)
+        return sending.finish(self._flying, self._clock, grace_s)
 
     def in_doubt(self) -> int:
         """Writes whose fate is unknown, of records that are not settled: what whoever sends them next may repeat."""
@@ -245,16 +233,6 @@ class Dispatcher:
         waiting = [*self._ready, *later, *limited, *(p for part in self._forced for p in part)]
         flying = [p for batch in self._flying.values() for p in batch]
         return sum(p.unknown for p in (*waiting, *flying)) + len(flying)
-
-    async def _nap(self, seconds: float) -> None:
-        """Until something happens, at most so long."""
-        sleep = asyncio.ensure_future(self._clock.sleep(seconds))
-        wake = asyncio.ensure_future(self._wake.wait())
-        try:
-            await asyncio.wait((sleep, wake), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            sleep.cancel()
-            wake.cancel()
 
     def _pump(self) -> float | None:
         """Start every request that can start; the seconds until the next one might, None for "when woken"."""
@@ -391,7 +369,7 @@ class Dispatcher:
         self.counts.requests += 1
         if self.breaker.open:
             self.breaker.probe()
-        task = asyncio.create_task(self._send(batch))
+        task = asyncio.create_task(sending.write(self._writer, batch, self._clock, self._arrived))
         self._flying[task] = batch
         task.add_done_callback(self._landed)
 
@@ -430,9 +408,8 @@ class Dispatcher:
                 rest.append(p)
         return rest
 
-    async def _send(self, batch: list[Pending]) -> None:
-        began = self._clock.monotonic_s()
-        outcomes = await self._writer.write(batch)
+    def _arrived(self, batch: list[Pending], outcomes: Sequence[Outcome], took_s: float) -> None:
+        """What became of a request."""
         if len(outcomes) != len(batch):
             raise BugError(problem=f"{len(outcomes)} outcomes of {len(batch)} records, which W1 forbids")
         if self.halt is not None:
@@ -450,7 +427,6 @@ class Dispatcher:
                 refused.append(p)
         if refused:
             delivered = [p for p in batch if p.outcome is not None and not p.outcome.verdict]
-        took_s = self._clock.monotonic_s() - began
         self._answered(batch, took_s)
         self._learn(delivered, refused, took_s)
         if delivered:

@@ -188,6 +188,8 @@ class _Deciding:
         self._at_hand: dict[str, Envelope] = {}
         """Profiles decoded for the input at hand."""
         self._index: dict[Identity, Row | None] = {}
+        self._names: dict[Identity, str] = {}
+        """What profiles to be made of identities are called."""
         self._kinds = bytearray()
         self._bodies: list[bytes] = []
         self._sources = bytearray()
@@ -297,7 +299,8 @@ class _Deciding:
             self._seen[digest] = value is not None and int.from_bytes(value, "big") > self._now_ms
         for update in unknown:
             if not any(identity in rows.young for identity in update.identities):
-                ids.add(name(self._d._installation_key, update.primary))
+                made = self._names[update.primary] = name(self._d._installation_key, update.primary)
+                ids.add(made)
         self._prefetch_profiles(ids)
 
     def _prefetch_profiles(self, ids: Iterable[str]) -> None:
@@ -406,7 +409,7 @@ class _Deciding:
         return link(update, {i: rows.get(i) for i in identities}, self._count, self._guards), False
 
     def _new_name(self, update: Update) -> str:
-        profile_id = name(self._d._installation_key, update.primary)
+        profile_id = self._names.get(update.primary) or name(self._d._installation_key, update.primary)
         if self._stored(profile_id) is not None:
             return name(self._d._installation_key, update.primary, self._ordinal)
         if self._named_before is not None:
