@@ -120,8 +120,8 @@ class Checking:
         if verdict.verdict == "denied":
             return Places(
                 complete=False,
-                problem=f'{LIST} is denied; type the stream\'s name, or allow it with Resource "*" in the policy of these '
-                "keys: a policy scoped to a stream does not grant it",
+                problem=f"{LIST} is denied; type the stream's name, or allow it with "
+                'Resource "*" in the policy of these keys: a policy scoped to a stream does not grant it',
             )
         return Places(complete=False, problem="; ".join([*self._problems, *self._warnings]) or verdict.detail)
 
