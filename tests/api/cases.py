@@ -23,6 +23,7 @@ from tests.control.plane import (
 )  # fmt: skip
 
 from .client import BASE, Client, form
+from .engine import deletion
 from .world import World
 
 FLOWS = "/headrace/flows"
@@ -76,6 +77,11 @@ def without_flow(w: World) -> None:
 def with_schema(w: World) -> None:
     """Keep a schema of profiles."""
     profile_schemas.put_schema(w.control, ANN, SCHEMA)
+
+
+def with_deletion(w: World) -> None:
+    """Let the engine remember a deletion."""
+    w.engine.deletions.append(deletion())
 
 
 def connection(w: World) -> str:
@@ -177,6 +183,7 @@ CASES: dict[str, Case] = {
     "deleteAudience": Case(audience, prepare=without_flow),
     "getProfile": Case(at(f"{UPS}/access/entities{PROFILE}&fields=person.name")),
     "deleteProfile": Case(at(f"{UPS}/access/entities{PROFILE}")),
+    "listProfileDeletions": Case(at("/headrace/profile-deletions?run=d1"), prepare=with_deletion),
     "getObservedSchema": Case(at("/headrace/observed-schema")),
     "getProfileSchema": Case(at("/headrace/profile-schema"), prepare=with_schema),
     "putProfileSchema": Case(at("/headrace/profile-schema"), given(SCHEMA), everywhere=True),

@@ -19,6 +19,8 @@ class Engine:
         backfills: Run id to what ``backfill-status`` answers.
         letters: Dead letter id to dead letter.
         absent: Nobody listens.
+        deletions: What ``profile-deletions`` answers.
+        alerts: What ``alerts`` answers, the latest first.
     """
 
     def __init__(self) -> None:
@@ -27,6 +29,8 @@ class Engine:
         self.backfills: dict[str, dict[str, Any]] = {}
         self.letters: dict[str, dict[str, Any]] = {}
         self.absent = False
+        self.deletions: list[dict[str, Any]] = []
+        self.alerts: list[dict[str, Any]] = []
         self._numbers = itertools.count(1)
 
     def ask(self, request: str, **arguments: Any) -> Any:
@@ -74,6 +78,15 @@ class Engine:
     def _profile_delete(self, namespace: str, id: str) -> Any:
         del self.profiles[namespace.lower(), id]
         return {"run": "delete-1"}
+
+    def _alerts(self, state: str, limit: int) -> Any:
+        return [each for each in self.alerts if state == "all" or each["until_ms"] is None][:limit]
+
+    def _alert_channels(self) -> Any:
+        return [{"name": "log"}]
+
+    def _profile_deletions(self, run: str = "") -> Any:
+        return [each for each in self.deletions if run in ("", each["run"])]
 
     def _send_test(self, flow: str, message: Any = None) -> Any:
         return {"flow": flow, "outcome": "delivered", "shard": "shardId-000000000000", "sequence": "1"}
@@ -129,3 +142,19 @@ def letter(flow: str, key: str = "1767225600000-1") -> dict[str, Any]:
 def refused_update(key: str = "1767225600000-2") -> dict[str, Any]:
     """A dead letter of an update as the engine answers it."""
     return {"id": key, "kind": "update", "at_ms": 1, "reason": "no-identity", "detail": "d", "source": "http"}
+
+
+def deletion(run: str = "d1") -> dict[str, Any]:
+    """A deletion that is done, as the engine answers it."""
+    return {
+        "run": run, "state": "done", "exports": {}, "erased": {"inputs": 2}, "waits_for": [], "asked_ms": 1,
+        "done_ms": 2,
+    }  # fmt: skip
+
+
+def alert(key: str, until_ms: int | None = None) -> dict[str, Any]:
+    """An alert as the engine answers it."""
+    return {
+        "id": key, "kind": "lag", "flow": "", "severity": "warning", "title": "t", "detail": "d", "what_to_do": "w",
+        "since_ms": 1, "until_ms": until_ms,
+    }  # fmt: skip

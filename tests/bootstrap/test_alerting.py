@@ -115,3 +115,23 @@ def test_an_hour_that_delivered_nothing_and_failed_something_is_a_failed_run() -
         "1970-01-01T01:00:00.000Z", "f", "3 exports failed, none was delivered",
     )  # fmt: skip
     assert alerting.failed_runs([first, failed, well]) == []
+
+
+def test_channels_are_told_without_secrets(tmp_path: Path) -> None:
+    """Which there are, by whom mails are sent and to whom; neither the webhook's URL nor a part of it."""
+    assert alerting.channels(settings.load(environ={}, data_dir=tmp_path, **QUIET)) == []
+    loaded = settings.load(
+        environ={}, data_dir=tmp_path, alert_webhook_url="https://hooks.example.com/T0KEN",
+        alert_webhook_key="k" * 32, alert_smtp_host="mail.example.com", alert_smtp_password="s3cret",
+        alert_mail_from="a@example.com", alert_mail_to="b@example.com, c@example.com",
+    )  # fmt: skip
+    found = alerting.channels(loaded)
+    assert found == [
+        {"name": "log"},
+        {"name": "webhook", "signed": True},
+        {
+            "name": "e-mail", "server": "mail.example.com:587", "from": "a@example.com",
+            "to": ["b@example.com", "c@example.com"],
+        },
+    ]  # fmt: skip
+    assert not any(each in str(found) for each in ("hooks", "T0KEN", "k" * 32, "s3cret"))

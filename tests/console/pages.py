@@ -32,6 +32,7 @@ def pages(sample: Sample) -> dict[str, str]:
         "monitoring": "/ui/monitoring",
         "live": "/ui/live",
         "profile": "/ui/profile?namespace=email&id=ada@example.com",
+        "profile-deletion": "/ui/profile/deletions/d1",
         "explain": f"/ui/explain?export={4096:032x}",
         "dead-letters": f"/ui/dead-letters?flow={flow}",
         "dead-letter": f"/ui/dead-letters/{letter}",

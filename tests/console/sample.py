@@ -177,6 +177,14 @@ def answers(flow_ids: list[str]) -> dict[str, Any]:
             ],
         },
         "alerts": lambda **given: [each for each in alerts(first) if given["state"] == "all" or not each["until_ms"]],
+        "alert-channels": [
+            {"name": "log"},
+            {"name": "webhook", "signed": True},
+            {
+                "name": "e-mail", "server": "mail.example.com:587", "from": "headrace@example.com",
+                "to": ["duty@example.com", "data-team@example.com"],
+            },
+        ],
         "configure": {},
         "observed-schema": observed(),
         "dead-letters": lambda **given: [
@@ -195,7 +203,8 @@ def answers(flow_ids: list[str]) -> dict[str, Any]:
             "size_bytes": 442, "took_ms": 21,
         },
         "profile": _profile,
-        "profile-delete": {"identities": 2, "exits": [first]},
+        "profile-delete": lambda **_: _deletion("settling", flow_ids),
+        "profile-deletions": lambda run="d1": [_deletion("done", flow_ids)] if run == "d1" else [],
         "ledger": lambda **_: [_entry(first, number) for number in range(4)],
         "explain": lambda **_: _explanation(flow_ids),
     }  # fmt: skip
@@ -297,6 +306,15 @@ def _profile(namespace: str, id: str) -> dict[str, Any] | None:
         },
         "memberships": {"crm": {"crm-loyal": member, "crm-lapsed": {**member, "status": "exited"}}},
         "flows": {},
+    }  # fmt: skip
+
+
+def _deletion(state: str, flow_ids: list[str]) -> dict[str, Any]:
+    over = state == "done"
+    return {
+        "run": "d1", "state": state, "exports": {flow_ids[0]: f"{4097:032x}"},
+        "erased": {"inputs": 9, "ledger": 14} if over else {}, "waits_for": [] if over else [flow_ids[0]],
+        "asked_ms": NOW_MS - 4000, "done_ms": NOW_MS - 1000 if over else None,
     }  # fmt: skip
 
 

@@ -210,6 +210,43 @@ def test_audiences_are_made_and_deleted(installation: Sample, visit: Visit) -> N
     assert visitor.post("/ui/audiences/crm-loyal/delete").status_code == 400
 
 
+def test_alerts_are_marked_read(installation: Sample, visit: Visit) -> None:
+    """The bell counts what this user has not read; another user's bell still does."""
+    visitor, other = visit(installation), visit(installation, "viewer")
+    assert "1 open alert" in visitor.get("/ui/alerts/bell").text
+    assert "Mark read" in visitor.get("/ui/alerts").text
+    assert visitor.post("/ui/alerts/read").headers["location"] == "/ui/alerts"
+    assert "open alert" not in visitor.get("/ui/alerts/bell").text
+    assert "Mark read" not in visitor.get("/ui/alerts").text
+    assert "1 open alert" in other.get("/ui/alerts/bell").text
+
+
+@pytest.mark.parametrize("path", ["/ui/alerts", "/ui/settings"])
+def test_who_is_told_of_alerts(installation: Sample, visit: Visit, path: str) -> None:
+    """The channels of the settings, with addresses and without secrets."""
+    found = words(visit(installation).get(path).text)
+    assert "duty@example.com, data-team@example.com" in found
+    assert "posted as JSON, signed" in found
+    installation.engine.answers["alert-channels"] = []
+    assert "Nobody: the settings name no channel." in words(visit(installation).get(path).text)
+
+
+def test_a_deletion_is_followed_to_its_end(installation: Sample, visit: Visit) -> None:
+    """The form leads to a page that asks again until it is done, and then shows the report."""
+    visitor = visit(installation)
+    to = visitor.post("/ui/profile/delete", namespace="email", id="ada@example.com").headers["location"]
+    done = installation.engine.answers["profile-deletions"]
+    installation.engine.answers["profile-deletions"] = lambda run: [installation.engine.answers["profile-delete"]()]
+    under_way = visitor.get(to).text
+    assert 'hx-trigger="every 1s"' in under_way
+    assert "Leads for the sales team" in under_way.partition("These destinations have to settle first")[2]
+    installation.engine.answers["profile-deletions"] = done
+    over = visitor.get(to).text
+    assert 'hx-trigger="every 1s"' not in over
+    assert "Ledger entries made unreadable 14" in words(over)
+    assert visitor.get("/ui/profile/deletions/d7").status_code == 404
+
+
 def test_what_is_not_there(installation: Sample, visit: Visit) -> None:
     """An unknown page and an unknown destination say so."""
     visitor = visit(installation)

@@ -73,6 +73,21 @@ def delete_profile(call: Call) -> Answer:
 
 @operations(
     "GET",
+    "/headrace/profile-deletions",
+    parameters=(Parameter(name="run", words="Only this one."),),
+    answer=ref("ProfileDeletions"),
+    refusals=(404,),
+    needs=(Permission.MANAGE_PROFILES,),
+    asks_engine=True,
+)
+def list_profile_deletions(call: Call) -> Answer:
+    """List the deletions of profiles, with how far they are; they name nobody."""
+    found = profiles.list_deletions(call.control, call.runtime, call.caller, call.one("run"))
+    return Answer(content={"deletions": found})
+
+
+@operations(
+    "GET",
     "/headrace/observed-schema",
     answer=ref("ObservedSchema"),
     needs=(Permission.VIEW_PROFILES,),

@@ -321,6 +321,17 @@ COMPONENTS: Final[dict[str, Schema]] = {
         dry_run=FLAG,
     ),
     "DeadLetters": obj("deadLetters", deadLetters=many(FREE)),
+    "ProfileDeletions": obj("deletions", deletions=many(ref("ProfileDeletion"))),
+    "ProfileDeletion": obj(
+        "run state",
+        run=TEXT,
+        state={"type": "string", "enum": ["deleting", "settling", "erasing", "compacting", "done"]},
+        exports={"type": "object", "additionalProperties": TEXT, "description": "Flow id to id of its last message."},
+        waits_for={"type": "array", "items": TEXT, "description": "Flows that have to settle first."},
+        erased={"type": "object", "additionalProperties": WHOLE, "description": "How much was made unreadable."},
+        asked_ms=TIME_MS,
+        done_ms={"type": ["integer", "null"], "description": "Epoch milliseconds; null before."},
+    ),
     "ObservedSchema": obj("paths", paths=many(ref("PathSeen"))),
     "PathSeen": obj(
         "path type count",

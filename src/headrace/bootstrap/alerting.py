@@ -145,6 +145,23 @@ def answer(settings: Settings, wanted: Mapping[str, Any]) -> list[Alert]:
     return listed(settings.data_dir, state, max(0, int(wanted.get("limit") or 100)))
 
 
+def channels(settings: Settings) -> list[dict[str, Any]]:
+    """The channels that the settings name, in words for whoever may see them: no secret, nor a part of one."""
+    found: list[dict[str, Any]] = []
+    for channel in configured(settings, System()):
+        told: dict[str, Any] = {"name": channel.name}
+        if channel.name == "webhook":
+            told["signed"] = bool(settings.alert_webhook_key.reveal())
+        elif channel.name == "e-mail":
+            told |= {
+                "server": f"{settings.alert_smtp_host}:{settings.alert_smtp_port}",
+                "from": settings.alert_mail_from,
+                "to": [each.strip() for each in settings.alert_mail_to.split(",") if each.strip()],
+            }
+        found.append(told)
+    return found
+
+
 def send_test(settings: Settings) -> dict[str, str]:
     """Send a test notice by every channel that the settings name.
 

@@ -75,6 +75,7 @@ def answers(state: RocksState, settings: Settings, engine: Engine | None) -> dic
         "ledger": lambda wanted: ledger.answer(state, keys, wanted),
         "explain": lambda wanted: explain.answer(state, keys, wanted),
         "alerts": lambda wanted: alerting.answer(settings, wanted),
+        "alert-channels": lambda _: alerting.channels(settings),
         "observed-schema": lambda _: schema.observed(state, keys),
         "preview": lambda wanted: previews.answer(state, settings, engine, wanted),
         **acting(state, keys, engine),

@@ -23,7 +23,6 @@ _PEOPLE: Final = (Permission.VIEW_DESTINATIONS, Permission.VIEW_PROFILES)
 
 NEEDED: Final[dict[str, tuple[Permission, ...]]] = {
     "status": _VIEW,
-    "alerts": _VIEW,
     "dead-letters": _PEOPLE,
     "dead-letter": _PEOPLE,
     "ledger": _PEOPLE,

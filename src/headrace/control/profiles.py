@@ -18,7 +18,7 @@ from .profile_schemas import stored_schema
 from .runtime import Runtime
 from .service import Control, reading
 
-__all__ = ["Found", "delete_profile", "observed_schema", "read_profile"]
+__all__ = ["Found", "delete_profile", "list_deletions", "observed_schema", "read_profile"]
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,6 +102,32 @@ def delete_profile(
     profile_id = str(answer["profileId"])
     engine.note(control, caller, "delete", "profiles", profile_id, {"profileId": profile_id})
     return report if isinstance(report, dict) else {}
+
+
+def list_deletions(
+    control: Control, runtime: Runtime, caller: Caller, run: str | None = None
+) -> list[dict[str, Any]]:
+    """How far deletions of profiles are; needs Manage Profiles. They name nobody.
+
+    Args:
+        control: The parts.
+        runtime: The engine.
+        caller: Who.
+        run: Only this one; None for all that are remembered.
+
+    Returns:
+        For each ``run``, ``state`` (deleting, settling, erasing, compacting or done), ``exports`` (flow id to the id
+        of its last message), ``waits_for`` (flow ids), ``erased`` (how much of what), ``asked_ms`` and ``done_ms``.
+
+    Raises:
+        UseCaseError: 1101-404 for one that is not known, 3016-503 or 3017-400.
+    """
+    access.require(caller, (Permission.MANAGE_PROFILES,))
+    engine.in_engines_sandbox(control, caller)
+    found: list[dict[str, Any]] = engine.asked(runtime, "profile-deletions", run=run)
+    if run is not None and not found:
+        raise problem(Code.NOT_FOUND, "there is no such deletion, or it was long ago")
+    return found
 
 
 def observed_schema(control: Control, runtime: Runtime, caller: Caller) -> list[dict[str, Any]]:

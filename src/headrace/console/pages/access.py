@@ -14,6 +14,8 @@ from headrace.control.access import Permission
 from headrace.control.resources import Kind
 from headrace.errors import UseCaseError
 
+from . import watching
+
 TABS: Final = {"users": Kind.USER, "clients": Kind.CLIENT, "roles": Kind.ROLE}
 
 
@@ -117,8 +119,10 @@ def settings(visit: Visit) -> Response:
     sandboxes: list[dict[str, Any]] = []
     if visit.may(Permission.VIEW_SANDBOXES):
         sandboxes = organisations.list_sandboxes(visit.control, visit.caller)
+    told = watching.channels(visit) if visit.may(Permission.VIEW_DESTINATIONS) else None
     return visit.page(
         "settings.html", version=__version__, sandboxes=sandboxes, hosts=visit.control.reach.hosts,
         machine=visit.control.reach.machine, engine_sandbox=visit.control.sandbox,
         collection=visit.control.collection_url, held=sorted(each.value for each in visit.caller.permissions),
+        channels=told,
     )  # fmt: skip

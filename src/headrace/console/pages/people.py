@@ -8,6 +8,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from headrace.console import engine, overview
+from headrace.console.calls import call
 from headrace.console.causes import cause_of, words
 from headrace.console.visit import Console, Visit, page
 from headrace.control import profiles, segments
@@ -16,6 +17,8 @@ from headrace.control.problems import Code
 from headrace.errors import UseCaseError
 
 _EXPORTS: Final = 25
+STEPS: Final = ("deleting", "settling", "erasing", "compacting", "done")
+"""States of a deletion, in order."""
 
 
 def routes(console: Console) -> list[BaseRoute]:
@@ -24,6 +27,7 @@ def routes(console: Console) -> list[BaseRoute]:
         page(console, "/profile", look_up),
         page(console, "/profile/delete", ask_delete),
         page(console, "/profile/delete", delete, change=True),
+        page(console, "/profile/deletions/{run}", show_deletion),
         page(console, "/explain", explain),
     ]
 
@@ -112,9 +116,24 @@ def ask_delete(visit: Visit) -> Response:
 
 
 def delete(visit: Visit) -> Response:
-    """Delete a profile."""
+    """Begin to delete a profile, and go on where one sees how far it is."""
     namespace, identity = visit.field("namespace"), visit.field("id")
     answer = engine.tried(
         lambda: profiles.delete_profile(visit.control, visit.runtime, visit.caller, namespace, identity)
     )
-    return visit.page("profile_deleted.html", answer=answer, status=200 if answer.ok else 409)
+    if answer.ok:
+        return visit.redirect(f"/ui/profile/deletions/{answer.value['run']}")
+    return visit.page("profile_deleted.html", answer=answer, one={}, steps=STEPS, names={}, calls=[], status=409)
+
+
+def show_deletion(visit: Visit) -> Response:
+    """How far a deletion is; the page asks again until it is done."""
+    run = visit.path("run")
+    answer = engine.tried(lambda: profiles.list_deletions(visit.control, visit.runtime, visit.caller, run))
+    names = {}
+    if visit.may(Permission.VIEW_DESTINATIONS):
+        names = {row.id: row.name for row in overview.rows(visit.control, visit.caller)}
+    return visit.page(
+        "profile_deleted.html", answer=answer, one=(answer.value or [{}])[0], steps=STEPS, names=names,
+        calls=[call(visit, "GET", f"/headrace/profile-deletions?run={run}")],
+    )  # fmt: skip

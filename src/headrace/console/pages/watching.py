@@ -7,33 +7,40 @@ from typing import Any, Final
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from headrace.console import overview
+from headrace.console import engine, overview
 from headrace.console.engine import Answer
 from headrace.console.visit import Console, Visit, page
 from headrace.control import accounts, activity
+from headrace.control import alerts as control_alerts
 from headrace.control.access import Permission
 from headrace.control.resources import Kind
 
 from .destinations import live_by_flow
 
 _LINES: Final = 50
+_MOST: Final = 100
 
 
 def routes(console: Console) -> list[BaseRoute]:
     """The pages."""
-    return [page(console, "/alerts", alerts), page(console, "/alerts/bell", bell), page(console, "/audit", audit)]
+    return [
+        page(console, "/alerts", alerts),
+        page(console, "/alerts/bell", bell),
+        page(console, "/alerts/read", mark_read, change=True),
+        page(console, "/audit", audit),
+    ]
 
 
 def alerts(visit: Visit) -> Response:
     """What needs somebody now, as the engine's status shows it, and the alerts it has raised."""
-    status, raised = visit.ask("status"), visit.ask("alerts", state="all", limit=_LINES)
+    status, raised = visit.ask("status"), _raised(visit, "all", _LINES)
     names = {row.id: row.name for row in overview.rows(visit.control, visit.caller)}
     live = live_by_flow(status)
     halted = [(flow_id, each) for flow_id, each in live.items() if each.get("halted")]
     paused = [(flow_id, each) for flow_id, each in live.items() if each.get("paused")]
     return visit.page(
         "alerts.html", stands=status, halted=halted, paused=paused, names=names, raised=raised,
-        open_alerts=_open(raised),
+        open_alerts=_open(raised), unread=sum(not each["read"] for each in _open(raised)), channels=channels(visit),
         dead=[(flow_id, each) for flow_id, each in live.items() if each.get("dead_lettered")],
     )  # fmt: skip
 
@@ -44,8 +51,26 @@ def _open(raised: Answer) -> list[dict[str, Any]]:
 
 
 def bell(visit: Visit) -> Response:
-    """How many alerts are open, for the top of every page; nothing when there is none, or nobody tells."""
-    return visit.page("bell.html", count=len(visit.ask("alerts", state="open", limit=100).value or ()))
+    """How many open alerts were not read, for the top of every page; nothing without any, or when nobody tells."""
+    found = _raised(visit, "open", _MOST).value or ()
+    return visit.page("bell.html", count=sum(not each["read"] for each in found), read=len(found))
+
+
+def mark_read(visit: Visit) -> Response:
+    """Note that whoever asks has read what is open."""
+    engine.tried(lambda: control_alerts.mark_read(visit.control, visit.runtime, visit.caller))
+    return visit.redirect("/ui/alerts")
+
+
+def channels(visit: Visit) -> Answer:
+    """Who is told of alerts."""
+    return engine.tried(lambda: control_alerts.list_channels(visit.control, visit.runtime, visit.caller))
+
+
+def _raised(visit: Visit, state: str, limit: int) -> Answer:
+    return engine.tried(
+        lambda: control_alerts.list_alerts(visit.control, visit.runtime, visit.caller, state=state, limit=limit)
+    )
 
 
 def audit(visit: Visit) -> Response:

@@ -1,0 +1,62 @@
+"""Pages of the console on the real engine, which ``headrace serve`` runs beside it."""
+
+from __future__ import annotations
+
+import contextlib
+import html
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from headrace.testing import Child
+from tests.e2e.server import BOUND_S, Server, Tutorial, member, serving, until
+
+from .served import Visitor
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+
+
+@contextlib.contextmanager
+def signed_in(server: Server) -> Iterator[Visitor]:
+    """The administrator of the first start."""
+    with httpx.Client(base_url=server.api, timeout=BOUND_S) as client:
+        made = Visitor(client)
+        assert made.sign_in(server.keys.login, server.keys.password).status_code == 303
+        yield made
+
+
+def text(page: str) -> str:
+    """The words of a page."""
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", page)).split())
+
+
+def test_a_person_is_deleted_to_the_end(tmp_path: Path) -> None:
+    """The page follows the deletion until nothing names the person, and shows the acknowledged last message."""
+    with Child(streams={"one": 2}) as kinesis, serving(tmp_path / "data") as server:
+        tutorial = Tutorial(server, kinesis.url, "one")
+        tutorial.map()
+        server.patch(
+            tutorial.path,
+            {"op": "add", "path": "/transformations/0/params/headrace", "value": {"onDelete": "exit"}},
+        )
+        until(lambda: tutorial.flow in server.flows(), server.running.said)
+        server.post(member(1, "ada"), member(2, "bob"), member(3, "bob"))
+        who = {"namespace": "email", "id": "bob@example.com"}
+        with signed_in(server) as seen:
+            begun = seen.post("/ui/profile/delete", **who)
+            assert begun.status_code == 303, text(begun.text)
+            page = begun.headers["location"]
+            until(lambda: "Nothing that is kept names this person" in text(seen.get(page).text), server.running.said)
+            over = text(seen.get(page).text)
+            assert "To the stream" in over.partition("Last messages")[2]
+            assert "Settled" in over
+            # Two updates and the deletion itself; their two messages and the last one.
+            assert "Inputs made unreadable 3 Ledger entries made unreadable 3" in over
+            assert who["id"] not in over
+            assert "No profile has this identity" in text(seen.get("/ui/profile", **who).text)
+            assert "No profile has this identity" not in text(
+                seen.get("/ui/profile", namespace="email", id="ada@example.com").text
+            )
