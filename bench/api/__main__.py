@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import http.client
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+
+from bench.machine import machine
 
 RESULTS = Path(__file__).parent.parent / "results" / "api.md"
 GOAL = 300
@@ -106,8 +107,8 @@ def main() -> None:
         for name, each in rows.items()
     )
     row = (
-        f"\n## {datetime.now(UTC):%Y-%m-%d %H:%M} UTC\n\n`make bench NAME=api`, 2 cores, 24 GiB, x86_64, "
-        f"Python {platform.python_version()}, load {os.getloadavg()[0]:.2f}, {chosen.requests} requests over "
+        f"\n## {datetime.now(UTC):%Y-%m-%d %H:%M} UTC\n\n`make bench NAME=api`, {machine()}, "
+        f"load {os.getloadavg()[0]:.2f}, {chosen.requests} requests over "
         f"{chosen.connections} connections each\n\n| read | bytes | requests per CPU-second | per second |\n"
         f"|---|--:|--:|--:|\n{text}\n"
     )

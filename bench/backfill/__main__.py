@@ -21,6 +21,7 @@ from pathlib import Path
 import msgspec
 import uvloop
 
+from bench.machine import machine
 from bench.road.updates import FIRST_AUDIENCE, configuration, updates
 from headrace import bootstrap, settings
 from headrace.runtimes.embedded.backfill import Order
@@ -29,7 +30,6 @@ from headrace.sources.jsonl import JsonLines
 from headrace.testing import Child
 
 RESULTS = Path(__file__).parent.parent / "results" / "backfill.md"
-MACHINE = "2 cores, 24 GiB, x86_64, Python 3.11"
 NOBODYS = "0b4d1f0e-1111-4c1e-9b7e-2c6f5f0a0099"
 HEAD = """# Backfill: profiles per CPU-second
 
@@ -99,7 +99,7 @@ def main() -> None:
         ["make", "bench", "NAME=backfill", *([f"ARGS={' '.join(sys.argv[1:])}"] if sys.argv[1:] else [])]
     )
     text = (
-        f"\n## {datetime.now(UTC):%Y-%m-%d %H:%M} UTC\n\n`{command}`, {MACHINE}, load {load:.2f} at the start\n\n"
+        f"\n## {datetime.now(UTC):%Y-%m-%d %H:%M} UTC\n\n`{command}`, {machine()}, load {load:.2f} at the start\n\n"
         "| run | profiles | rounds | profiles per CPU-second (least, most) | profiles/s |\n|---|--:|--:|--:|--:|\n"
     )
     for name in ("decided", "without the audience"):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import shlex
 import subprocess
 import sys
@@ -25,12 +24,10 @@ from typing import Any
 import msgspec
 
 from bench.latency.load import AUDIENCE, Load
+from bench.machine import machine
 from headrace.testing import Child, Written, read_records
 
 RESULTS = Path(__file__).parent.parent / "results" / "latency.md"
-MACHINE = f"2 cores, 24 GiB, x86_64, Python {platform.python_version()}" + (
-    " of Debian" if sys.base_prefix == "/usr" else ""
-)
 HEADRACE = str(Path(sys.executable).with_name("headrace"))
 START_BOUND_S, TAIL_BOUND_S = 30.0, 15.0
 PATHS = ("web.n", "person.name.firstName", "person.name.lastName", "personalEmail.address", "loyalty.points")
@@ -265,7 +262,7 @@ def write(lines: list[str], options: argparse.Namespace, load: float) -> None:
     priority = f", the three processes at priority {os.nice(0)} against the load" if os.nice(0) else ""
     text = (
         f"\n## {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {options.rate:,.0f} updates/s\n\n"
-        f"`{command}`, {MACHINE}, load {load:.2f} at the start, {os.getloadavg()[0]:.2f} at the end, "
+        f"`{command}`, {machine()}, load {load:.2f} at the start, {os.getloadavg()[0]:.2f} at the end, "
         f"{options.seconds:.0f} s after {options.warm_up:.0f} s of warm-up, {options.people:,} people, "
         f"{options.shards} shards{priority}\n\n"
         "| updates a request | updates | sent to record, p50 / p99 / p99.9 ms | acknowledged to record "

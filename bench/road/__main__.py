@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import shlex
 import statistics
 import subprocess
@@ -22,15 +21,13 @@ from pathlib import Path
 import msgspec
 import uvloop
 
+from bench.machine import machine
 from bench.road.updates import configuration, updates
 from headrace import bootstrap, settings
 from headrace.sources.jsonl import JsonLines
 from headrace.testing import Child
 
 RESULTS = Path(__file__).parent.parent / "results" / "road.md"
-MACHINE = f"2 cores, 24 GiB, x86_64, Python {platform.python_version()}" + (
-    " of Debian" if sys.base_prefix == "/usr" else ""
-)
 HEAD = """# The whole road: updates per CPU-second
 
 `make bench NAME=road`: updates from a JSON Lines file, pieces of profiles and whole records mixed (with `--whole`
@@ -140,7 +137,7 @@ def row(options: argparse.Namespace, reports: list[Report], size: float, load: f
     exports = reports[0].exports / options.updates
     now = datetime.now(UTC)
     text = (
-        f"\n## {now:%Y-%m-%d %H:%M} UTC\n\n`{command}`, {MACHINE}, load {load:.2f} at the start, "
+        f"\n## {now:%Y-%m-%d %H:%M} UTC\n\n`{command}`, {machine()}, load {load:.2f} at the start, "
         f"{'compiled' if reports[0].compiled else 'interpreted'} core\n\n"
         "| updates a round | bytes | people | exports an update | rounds "
         "| updates per CPU-second (median, least, most) | updates/s | peak MB |\n|--:|--:|--:|--:|--:|--:|--:|--:|\n"

@@ -24,12 +24,12 @@ from pathlib import Path
 
 import msgspec
 
+from bench.machine import machine
 from bench.writer.contenders import CONTENDERS, Report, make_records
 from headrace.testing import Certificate, Child, Script, Verdict, judge, make_certificate, random_faults, read_records
 from headrace.testing.judge import whole
 
 RESULTS = Path(__file__).parent.parent / "results" / "writer.md"
-MACHINE = "2 cores, 24 GiB, x86_64, Python 3.11"
 SHARE = {"aiokpl": 10, "async-kinesis": 10, "async-kinesis-limited": 40}
 """Slow contenders get a part of the records, so that a round stays short."""
 
@@ -127,7 +127,7 @@ def judged(options: argparse.Namespace, name: str) -> tuple[Report, Verdict]:
 def write(title: str, lines: list[str], options: argparse.Namespace, load: float) -> None:
     command = shlex.join(["make", "bench", "NAME=writer", f"ARGS={' '.join(sys.argv[1:])}"])
     now = datetime.now(UTC)
-    text = f"\n## {now:%Y-%m-%d %H:%M} UTC, {title}\n\n`{command}`, {MACHINE}, load {load:.2f} at the start\n\n"
+    text = f"\n## {now:%Y-%m-%d %H:%M} UTC, {title}\n\n`{command}`, {machine()}, load {load:.2f} at the start\n\n"
     text += "\n".join(lines) + "\n"
     sys.stdout.write(text)
     if not options.dry:

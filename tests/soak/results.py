@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-import platform
 import time
 from pathlib import Path
 from typing import Final
+
+from bench.machine import machine
 
 _RESULTS: Final = Path(__file__).parents[2] / "bench" / "results" / "soak.md"
 _HEAD: Final = """# Soak: drawn cases and long outages
@@ -19,19 +20,11 @@ updates says, or whose totals do not say what the stream holds.
 """
 
 
-def machine() -> str:
-    """Cores, memory, processor, Python, and how busy the machine is."""
-    gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / (1 << 30)
-    return (
-        f"{os.cpu_count()} cores, {gib:.0f} GiB, {platform.machine()}, Python {platform.python_version()}, "
-        f"load {os.getloadavg()[0]:.2f}"
-    )
-
-
 def note(what: str, figures: str, cases: int, failures: int) -> None:
     """Append a row."""
     if not _RESULTS.exists():
         _RESULTS.write_text(_HEAD)
     when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
+    where = f"{machine()}, load {os.getloadavg()[0]:.2f}"
     with _RESULTS.open("a") as file:
-        file.write(f"| {when} | {what} | {machine()} | {cases:,} | {failures} | {figures} |\n")
+        file.write(f"| {when} | {what} | {where} | {cases:,} | {failures} | {figures} |\n")

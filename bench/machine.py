@@ -1,0 +1,20 @@
+"""What a figure was measured on, in words that a row of bench/results can hold."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+
+
+def machine() -> str:
+    """Cores, memory, processor and interpreter; Debian's own is named, for it runs slower than others.
+
+    Returns:
+        As in ``2 cores, 24 GiB, x86_64, Python 3.11.2 of Debian``.
+    """
+    gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / (1 << 30)
+    packaged = " of Debian" if sys.base_prefix == "/usr" else ""
+    return (
+        f"{os.cpu_count()} cores, {gib:.0f} GiB, {platform.machine()}, Python {platform.python_version()}{packaged}"
+    )
