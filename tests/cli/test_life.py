@@ -90,9 +90,16 @@ def test_a_person_is_shown_exported_and_deleted(place: Place, tmp_path: Path) ->
     assert headrace("profiles", "delete", who, "-c", place.config, stdin=b"n\n", data=place.data).code == 2
     report = headrace("profiles", "delete", who, "-y", "-c", place.config, "--json", data=place.data)
     assert (report.code, report.json["state"]) == (0, "done"), report.err
+    alone = headrace("profiles", "deletions", "--json", data=place.data)
+    assert [(each["run"], each["state"]) for each in alone.json] == [(report.json["run"], "done")], alone.err
     gone = headrace("profiles", "show", who, data=place.data)
     assert (gone.code, "no profile" in gone.err) == (2, True)
     with background("serve", "--config", place.config, "--port", "0", data=place.data) as serving:
         serving.until(lambda: '"ready"' in serving.said())
         other = headrace("profiles", "delete", "email:8@example.com", "-y", "--wait", "--json", data=place.data)
         assert (other.code, other.json["state"]) == (0, "done"), other.err
+        asked = headrace("profiles", "delete", "email:9@example.com", "-y", data=place.data)
+        assert "headrace profiles deletions d3" in asked.out or "deletion d3 is done" in asked.out, asked.out
+        third = headrace("profiles", "deletions", "d3", data=place.data)
+        assert (third.code, "d3" in third.out, "d1" in third.out) == (0, True, False)
+        assert headrace("profiles", "deletions", "d4", data=place.data).code == 2

@@ -55,7 +55,7 @@ def acting(state: State, keys: Keys, engine: Engine | None) -> dict[str, Answer]
 
 _CHANGING = (
     *("backfill-start", "backfill-pause", "backfill-resume", "backfill-cancel", "dead-letter-replay", "send-test"),
-    *("profile-delete", "profile-deletions", "profile-unlink"),
+    *("profile-delete", "profile-unlink"),
 )
 
 

@@ -11,6 +11,7 @@ from headrace.core.envelope import decode
 from headrace.core.model import Envelope, Identity, Unlink
 from headrace.core.times import from_ms
 from headrace.errors import RefusedError
+from headrace.runtimes.embedded import deletions
 from headrace.runtimes.embedded.engine import Engine
 from headrace.runtimes.embedded.past import Past
 from headrace.runtimes.socket import Answer
@@ -34,8 +35,8 @@ def answers(state: State, keys: Keys, engine: Engine | None) -> dict[str, Answer
 
     reading_only: dict[str, Answer] = {"profile": profile, "profile-held": held}
     if engine is None:
-        return reading_only
-    deletions = engine.deletions
+        return {**reading_only, "profile-deletions": lambda wanted: _chosen(deletions.stored(state, keys), wanted)}
+    own = engine.deletions
 
     async def unlink(wanted: Mapping[str, Any]) -> Any:
         namespace, key = _identity(wanted)
@@ -51,11 +52,13 @@ def answers(state: State, keys: Keys, engine: Engine | None) -> dict[str, Answer
     return {
         **reading_only,
         "profile-unlink": unlink,
-        "profile-delete": lambda wanted: deletions.told(deletions.start(*_identity(wanted)).id),
-        "profile-deletions": lambda wanted: [
-            deletions.told(one) for one in deletions.all if wanted.get("run") in (None, "", one)
-        ],
+        "profile-delete": lambda wanted: own.told(own.start(*_identity(wanted)).id),
+        "profile-deletions": lambda wanted: _chosen([own.told(one) for one in own.all], wanted),
     }
+
+
+def _chosen(reports: list[dict[str, Any]], wanted: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [each for each in reports if wanted.get("run") in (None, "", each["run"])]
 
 
 def _identity(wanted: Mapping[str, Any]) -> tuple[str, str]:

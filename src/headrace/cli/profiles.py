@@ -8,8 +8,10 @@ from typing import Annotated, Any
 
 import msgspec
 import typer
+from rich.table import Table
 
 from headrace.cli.command import AsJson, DataDir, out, plain, settings_of
+from headrace.core.times import from_ms
 from headrace.errors import RefusedError
 
 app = typer.Typer(help="What is held about a person, and its deletion.")
@@ -69,6 +71,37 @@ def unlink(who: Who, data_dir: DataDir = None) -> None:
 
 
 @app.command()
+def deletions(
+    run: Annotated[str | None, typer.Argument(metavar="RUN", help="Only this one, such as d1.")] = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the deletions of profiles, the last 100 that are done among them: how far each is. They name nobody."""
+    from headrace import bootstrap
+
+    found = bootstrap.read_folder(settings_of(data_dir), "profile-deletions", run=run)
+    if run is not None and not found:
+        raise RefusedError(f"there is no deletion {run}; headrace profiles deletions lists them")
+    if as_json:
+        print(msgspec.json.encode(found).decode())
+        return
+    if not found:
+        out.print("nothing was deleted")
+        return
+    table = Table(box=None)
+    for heading in ("deletion", "state", "asked", "done", "waits for", "last messages", "erased"):
+        table.add_column(heading, overflow="fold")
+    for each in found:
+        asked, done = (from_ms(each[name]) if each[name] else "" for name in ("asked_ms", "done_ms"))
+        lasts = ", ".join(f"{flow_id}: {export_id}" for flow_id, export_id in each["exports"].items())
+        erased = ", ".join(f"{what} {count:,}" for what, count in each["erased"].items())
+        table.add_row(
+            each["run"], each["state"], asked, done, plain(", ".join(each["waits_for"])), plain(lasts), erased
+        )
+    out.print(table)
+
+
+@app.command()
 def delete(
     who: Who,
     config: Annotated[
@@ -98,5 +131,7 @@ def delete(
         print(msgspec.json.encode(report).decode())
         return
     out.print(f"deletion {report['run']} is {report['state']}")
+    if report["state"] != "done":
+        out.print(f"how far it is: headrace profiles deletions {report['run']}")
     for flow_id, export_id in report["exports"].items():
         out.print(f"the last message of flow {plain(flow_id)} is export {export_id}")

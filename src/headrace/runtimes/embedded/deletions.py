@@ -67,6 +67,19 @@ class Deletion(msgspec.Struct, omit_defaults=True):
 _decode: Final = msgspec.msgpack.Decoder(dict[str, Deletion]).decode
 
 
+def stored(state: State, keys: Keys) -> list[dict[str, Any]]:
+    """The reports of a folder that nobody holds; for whom a deletion waits is not told."""
+    found = state.get_many([keys.named(FACT, "deletions")])[0]
+    return [_report(each, []) for each in (_decode(found).values() if found is not None else ())]
+
+
+def _report(found: Deletion, waits: list[str]) -> dict[str, Any]:
+    return {
+        "run": found.id, "state": found.state, "exports": found.exports, "erased": found.erased,
+        "waits_for": waits, "asked_ms": found.asked_ms, "done_ms": found.done_ms or None,
+    }  # fmt: skip
+
+
 class Deletions:
     """An inner source; see the module and runtimes/embedded/inner.py.
 
@@ -143,11 +156,7 @@ class Deletions:
         found = self._all.get(deletion_id)
         if found is None:
             raise RefusedError(f"there is no deletion {deletion_id} (known: {', '.join(self._all) or 'none'})")
-        waits = sorted(self._waiting(found)) if found.state == "settling" else []
-        return {
-            "run": found.id, "state": found.state, "exports": found.exports, "erased": found.erased,
-            "waits_for": waits, "asked_ms": found.asked_ms, "done_ms": found.done_ms or None,
-        }  # fmt: skip
+        return _report(found, sorted(self._waiting(found)) if found.state == "settling" else [])
 
     @property
     def all(self) -> list[str]:
