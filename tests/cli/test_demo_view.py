@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from headrace.cli.demo_view import DemoSummary, OrderCheck, count_order_violations, show_message, show_summary
-from headrace.cli.local_kinesis import ReadRecord
+from headrace.cli.demo_view import DemoSummary, OrderCheck, show_message, show_summary
 from headrace.core.message import metadata_part
 from headrace.core.model import Cause
 
@@ -114,8 +113,10 @@ def test_order_violations_are_counted_by_their_meaning(written: list[tuple[str, 
         before = written[:place]
         if (key, seq) not in before:
             expected += any(other == key and later > seq for other, later in before)
-    records = [ReadRecord("s", str(n), 0, k, message(q, export_id=f"{k}{q}")) for n, (k, q) in enumerate(written)]
-    assert count_order_violations(records) == expected
+    check = OrderCheck()
+    for key, seq in written:
+        check.add(key, message(seq, export_id=f"{key}{seq}"))
+    assert check.violations == expected
 
 
 def test_a_profile_made_again_starts_anew() -> None:

@@ -12,8 +12,6 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from headrace.cli.local_kinesis import ReadRecord
-
 _decode: Final = msgspec.json.Decoder().decode
 _encode: Final = msgspec.json.Encoder().encode
 _format: Final = msgspec.json.format
@@ -181,14 +179,6 @@ class OrderCheck:
             self.violations += 1
         else:
             self._last[key] = place
-
-
-def count_order_violations(records: Iterable[ReadRecord]) -> int:
-    """Messages that came after a later change of the same profile; see ``OrderCheck``."""
-    check = OrderCheck()
-    for record in records:
-        check.add(record.key, record.data)
-    return check.violations
 
 
 def show_summary(console: Console, summary: DemoSummary) -> None:

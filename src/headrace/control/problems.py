@@ -11,7 +11,6 @@ import enum
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from headrace.core.report import Report
 from headrace.errors import Mistake, UseCaseError
 
 
@@ -176,11 +175,6 @@ def problem(code: Code, message: str, *, mistakes: Sequence[Mistake] = (), wait_
     return UseCaseError(
         error_code=str(code), title=TABLE[code].title, problem=message, mistakes=mistakes, wait_s=wait_s
     )
-
-
-def raise_mistakes(report: Report, code: Code = Code.INVALID) -> None:
-    """Refuse when a report has mistakes, naming all of their places."""
-    refuse(report.mistakes, code)
 
 
 def refuse(mistakes: Sequence[Mistake], code: Code = Code.INVALID) -> None:
