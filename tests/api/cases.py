@@ -184,6 +184,7 @@ CASES: dict[str, Case] = {
     "getProfile": Case(at(f"{UPS}/access/entities{PROFILE}&fields=person.name")),
     "deleteProfile": Case(at(f"{UPS}/access/entities{PROFILE}")),
     "listProfileDeletions": Case(at("/headrace/profile-deletions?run=d1"), prepare=with_deletion),
+    "getAudienceSizes": Case(at("/headrace/audience-sizes")),
     "getObservedSchema": Case(at("/headrace/observed-schema")),
     "getProfileSchema": Case(at("/headrace/profile-schema"), prepare=with_schema),
     "putProfileSchema": Case(at("/headrace/profile-schema"), given(SCHEMA), everywhere=True),

@@ -79,6 +79,9 @@ class Engine:
         del self.profiles[namespace.lower(), id]
         return {"run": "delete-1"}
 
+    def _audience_sizes(self, any_of: list[str]) -> Any:
+        return {"profiles": 5000, "of": 100, "members": {"CRM/vip": 13, "CRM/rare": 1}, "any": min(len(any_of), 7)}
+
     def _alerts(self, state: str, limit: int) -> Any:
         return [each for each in self.alerts if state == "all" or each["until_ms"] is None][:limit]
 

@@ -185,6 +185,10 @@ def answers(flow_ids: list[str]) -> dict[str, Any]:
                 "to": ["duty@example.com", "data-team@example.com"],
             },
         ],
+        "audience-sizes": lambda any_of: {
+            "profiles": 48_211, "of": 4_000, "any": 812 if any_of else 0,
+            "members": {"crm/crm-high-propensity": 812, "crm/crm-loyal": 1730, "crm/crm-lapsed": 96},
+        },
         "configure": {},
         "observed-schema": observed(),
         "dead-letters": lambda **given: [

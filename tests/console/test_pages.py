@@ -247,6 +247,18 @@ def test_a_deletion_is_followed_to_its_end(installation: Sample, visit: Visit) -
     assert visitor.get("/ui/profile/deletions/d7").status_code == 404
 
 
+def test_sizes_of_audiences_are_estimates(installation: Sample, visit: Visit) -> None:
+    """About as many as the sample says, and how it was found; without the engine the list is there all the same."""
+    visitor = visit(installation)
+    shown = words(visitor.get("/ui/audiences").text)
+    assert "about 9,800" in shown
+    assert "fewer than 36" in shown
+    assert "Estimated: members were counted in 4,000 of 48,211 profiles" in shown
+    assert "about 9,800" in words(visitor.get(f"/ui/activate/{installation.flows[0]}").text)
+    installation.engine.down = True
+    assert "Loyal customers" in words(visitor.get("/ui/audiences").text)
+
+
 def test_what_is_not_there(installation: Sample, visit: Visit) -> None:
     """An unknown page and an unknown destination say so."""
     visitor = visit(installation)

@@ -60,3 +60,21 @@ def test_a_person_is_deleted_to_the_end(tmp_path: Path) -> None:
             assert "No profile has this identity" not in text(
                 seen.get("/ui/profile", namespace="email", id="ada@example.com").text
             )
+
+
+def test_sizes_are_counted_among_the_stored_profiles(tmp_path: Path) -> None:
+    """The list of audiences tells how many members there are, without those who left."""
+    with Child(streams={"one": 2}) as kinesis, serving(tmp_path / "data") as server:
+        tutorial = Tutorial(server, kinesis.url, "one")
+        server.post(*(member(n, f"person{n}") for n in range(7)), member(8, "gone", "exited"))
+        with signed_in(server) as seen:
+            shown = text(seen.get("/ui/audiences").text)
+            assert "Counted in all 8 profiles." in shown
+            row = shown.partition("VIP")[2]
+            assert re.search(r"CRM 7 ", row), row
+            review = seen.post(
+                f"/ui/activate/{tutorial.flow}", step="review", audience=tutorial.segment, etag="",
+                **{f"namespace.{tutorial.segment}": "CRM"},
+            )  # fmt: skip
+            figures = text(review.text).partition("Size of the first send")[2]
+            assert "Profiles 7 " in figures, figures

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from headrace.control import profile_schemas, profiles
+from headrace.control import audience_sizes, profile_schemas, profiles, segments
 from headrace.control.access import Permission
 from headrace.control.problems import Code, problem
 
@@ -14,6 +14,7 @@ from .shapes import FREE, ref
 
 operations: Final = Operations("", "Profiles")
 _PATH: Final = "/data/core/ups/access/entities"
+_MOST_AUDIENCES: Final = 1000
 _SCHEMA: Final = "_xdm.context.profile"
 _SCHEMA_PATH: Final = "/headrace/profile-schema"
 _IDENTITY: Final = (
@@ -101,6 +102,31 @@ def get_observed_schema(call: Call) -> Answer:
     other paths are listed with a `count` of 0.
     """
     return Answer(content={"paths": profiles.observed_schema(call.control, call.runtime, call.caller)})
+
+
+@operations(
+    "GET",
+    "/headrace/audience-sizes",
+    answer=ref("AudienceSizes"),
+    needs=(Permission.VIEW_SEGMENTS,),
+    asks_engine=True,
+)
+def get_audience_sizes(call: Call) -> Answer:
+    """List about how many members the sandbox's audiences have.
+
+    They are counted in a part of the profiles. Where none of these is a member, `below` is true, and there are
+    fewer than `about`.
+    """
+    sizes = audience_sizes.audience_sizes(call.control, call.runtime, call.caller)
+    found = segments.list_audiences(call.control, call.caller, limit=_MOST_AUDIENCES, sort="name:asc").items
+    listed = [(str(each["namespace"]), str(each["id"])) for each in found]
+    told = [(namespace, segment_id, sizes.of(namespace, segment_id)) for namespace, segment_id in listed]
+    audiences = [
+        {"namespace": namespace, "id": segment_id, "about": size.about, "below": size.below}
+        for namespace, segment_id, size in told
+    ]
+    answer = {"profiles": sizes.profiles, "sampled": sizes.sampled, "exact": sizes.exact, "audiences": audiences}
+    return Answer(content=answer)
 
 
 @operations("GET", _SCHEMA_PATH, answer=ref("ProfileSchema"), needs=(Permission.VIEW_PROFILES,))

@@ -332,6 +332,13 @@ COMPONENTS: Final[dict[str, Schema]] = {
         asked_ms=TIME_MS,
         done_ms={"type": ["integer", "null"], "description": "Epoch milliseconds; null before."},
     ),
+    "AudienceSizes": obj(
+        "profiles sampled exact audiences",
+        profiles=WHOLE,
+        sampled={**WHOLE, "description": "Profiles that were looked at."},
+        exact={**FLAG, "description": "All of them were."},
+        audiences=many(obj("namespace id about below", namespace=TEXT, id=TEXT, about=WHOLE, below=FLAG)),
+    ),
     "ObservedSchema": obj("paths", paths=many(ref("PathSeen"))),
     "PathSeen": obj(
         "path type count",

@@ -52,6 +52,7 @@ class Preview(msgspec.Struct, kw_only=True):
         mistakes: What is wrong with the draft.
         warnings: What is hardly meant.
         sample: The profile is made up.
+        namespaces: Audience id to namespace, of those that are defined here.
     """
 
     message: dict[str, Any] | None = None
@@ -61,6 +62,7 @@ class Preview(msgspec.Struct, kw_only=True):
     mistakes: Sequence[Mistake] = ()
     warnings: Sequence[str] = ()
     sample: bool = True
+    namespaces: Mapping[str, str] = {}
 
 
 def rendered(
@@ -90,11 +92,12 @@ def rendered(
         draft.row.id, "enabled", document, segments=records, params=draft.row.target.get("params") or {},
         spec_id=draft.row.spec.id if draft.row.spec else "",
     )  # fmt: skip
-    made = Preview(mistakes=compiled.mistakes, warnings=[each.lstrip(".") for each in compiled.warnings])
+    namespaces = {each.id: str(each.body.get("namespace", PLATFORM_NAMESPACE)) for each in records}
+    warnings = [each.lstrip(".") for each in compiled.warnings]
+    made = Preview(mistakes=compiled.mistakes, warnings=warnings, namespaces=namespaces)
     if compiled.flow is None:
         return made
     now_ms = visit.control.clock.now_ms()
-    namespaces = {each.id: str(each.body.get("namespace", PLATFORM_NAMESPACE)) for each in records}
     made.sample = entity is None
     body = dict(entity) if entity is not None else sample_profile(draft, namespaces, types or {}, now_ms)
     return _step(made, compiled.flow, body, now_ms)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -16,8 +17,10 @@ from headrace.console.visit import Console, Visit, page
 from headrace.control import backfills, flows, profiles, segments, trials
 from headrace.control.access import ACTIVATE, require
 from headrace.core.compile import RECOMMENDED_ATTRIBUTES, RECOMMENDED_SEGMENTS
+from headrace.core.flow import PLATFORM_NAMESPACE
 from headrace.errors import UseCaseError
 
+from .audiences import told_sizes
 from .destination import outcome_words
 
 STEPS: Final = ("audiences", "attributes", "review")
@@ -96,6 +99,7 @@ def _step(visit: Visit, draft: Draft, step: str, **context: Any) -> Response:
         found = segments.list_audiences(visit.control, visit.caller, limit=_MOST_AUDIENCES, sort="name:asc").items
         known = {each["id"] for each in found}
         shown["audiences"] = found
+        shown["sizes"] = told_sizes(visit) if found else engine.Answer()
         shown["others"] = [each for each in draft.audiences if each.id not in known]
     if step == "attributes":
         observed = _observed(visit)
@@ -107,6 +111,7 @@ def _step(visit: Visit, draft: Draft, step: str, **context: Any) -> Response:
         shown |= {"preview": made, "estimate": _estimate(visit, draft, made), "guards": _guards(draft)}
         shown["names"] = _names(visit, draft)
         shown["before"] = {each["id"] for each in draft.row.audiences}
+        shown["added"] = [each for each in draft.audiences if each.id not in shown["before"]]
     return visit.page(f"activate_{step}.html", **shown)
 
 
@@ -135,27 +140,33 @@ def _guards(draft: Draft) -> list[tuple[str, int, int]]:
 
 
 def _estimate(visit: Visit, draft: Draft, made: preview.Preview) -> dict[str, Any] | None:
-    """How much sending everybody once would be; None when the engine does not tell how many there are.
+    """About how much the first send would be: the members of the audiences that are added, each once.
 
-    An upper bound: every profile that is kept, though only members of new audiences are sent. Rates of a shard are
-    the destination's own limits.
+    None when nothing is added, or the engine does not tell. Rates of a shard are the destination's own limits.
     """
-    status = visit.ask("status")
-    if not status.ok or not made.size_bytes:
+    before = {each["id"] for each in draft.row.audiences}
+    added = [
+        (each.namespace or made.namespaces.get(each.id, PLATFORM_NAMESPACE), each.id)
+        for each in draft.audiences
+        if each.id not in before
+    ]
+    answer = told_sizes(visit, added) if added else engine.Answer(problem="nothing is added")
+    if not answer.ok or not made.size_bytes:
         return None
-    count = int((status.value.get("totals") or {}).get("profiles", 0))
-    size = made.size_bytes + made.key_bytes
+    size = answer.value.together_size()
+    message_bytes = made.size_bytes + made.key_bytes
     limits: Mapping[str, int] = {each.name: each.value for each in (draft.row.spec.limits if draft.row.spec else ())}
     records, size_limit = limits.get("shard.records"), limits.get("shard.bytes")
     estimate: dict[str, Any] = {
-        "profiles": count,
-        "message_bytes": size,
-        "total_bytes": count * size,
+        "size": size,
+        "of": answer.value,
+        "message_bytes": message_bytes,
+        "total_bytes": size.about * message_bytes,
         "goal_s": _GOAL_S,
     }
     if records and size_limit:
-        on_one_s = max(count / records, count * size / size_limit)
-        estimate |= {"one_shard_s": on_one_s, "shards": max(1, round(on_one_s / _GOAL_S + 0.499))}
+        on_one_s = max(size.about / records, size.about * message_bytes / size_limit)
+        estimate |= {"one_shard_s": on_one_s, "shards": max(1, math.ceil(on_one_s / _GOAL_S))}
     return estimate
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Final
 
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from headrace.console import overview
+from headrace.console import engine, overview
 from headrace.console.calls import call
 from headrace.console.visit import Console, Visit, page
-from headrace.control import segments
+from headrace.control import audience_sizes, segments
 from headrace.control.access import DEFINE, Permission, require
 from headrace.errors import UseCaseError
+
+_CALLS: Final = ("data/core/ups/audiences", "headrace/audience-sizes")
 
 
 def routes(console: Console) -> list[BaseRoute]:
@@ -34,11 +37,17 @@ def browse(visit: Visit, **context: Any) -> Response:
         for row in overview.rows(visit.control, visit.caller):
             for each in row.audiences:
                 using.setdefault(each["id"], []).append(row.name)
+    sizes = told_sizes(visit) if found.items else engine.Answer()
     shown: dict[str, Any] = {"told": None, "typed": {}, "status": 200, **context}
     return visit.page(
         "audiences.html", audiences=found.items, total=found.total, wanted=wanted, using=using,
-        calls=[call(visit, "GET", "/data/core/ups/audiences")], **shown,
+        sizes=sizes, calls=[call(visit, "GET", f"/{each}") for each in _CALLS], **shown,
     )  # fmt: skip
+
+
+def told_sizes(visit: Visit, together: Iterable[tuple[str, str]] = ()) -> engine.Answer:
+    """About how many members audiences have: ``control.audience_sizes.Sizes``."""
+    return engine.tried(lambda: audience_sizes.audience_sizes(visit.control, visit.runtime, visit.caller, together))
 
 
 def make(visit: Visit) -> Response:

@@ -85,7 +85,7 @@ def observed(
     clock = clock or System()
     until_s = clock.monotonic_s() + budget_s
     root, of = _Seen(), 0
-    for stored in _sampled(state, keys, most):
+    for stored in sampled(state, keys, most):
         _note(root, decode(stored).attributes)
         of += 1
         if clock.monotonic_s() >= until_s:
@@ -95,7 +95,7 @@ def observed(
     return sorted(found, key=lambda each: each.path)
 
 
-def _sampled(state: State, keys: Keys, most: int) -> Iterator[bytes]:
+def sampled(state: State, keys: Keys, most: int) -> Iterator[bytes]:
     """Up to *most* envelopes: all when there are no more, else from every part of the id space."""
     _, end = keys.space(PROFILE)
     starts = [keys.profile(f"{part * (_ID_SPACE // _STRETCHES):08x}") for part in range(_STRETCHES)]
