@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -18,6 +19,7 @@ import pytest
 from headrace.testing import Child, read_records
 from tests.e2e.lives import OUTSIDE, Lives, Stream
 from tests.e2e.updates import STREAMS, configuration
+from tests.soak.results import note
 
 _BODY: Final = (
     b'{"identityMap":{"ECID":[{"id":"%d"}]},"web":{"n":%d},"segmentMembership":{"ups":{"aud-2":{"status":"%b",'
@@ -57,7 +59,7 @@ def updates(people: list[Person], who: Iterator[int], rng: random.Random) -> Ite
 def test_a_backfill_with_live_traffic_and_kills(tmp_path: Path, *, soak: bool) -> None:
     """Every member exported, none with an older state after a newer one."""
     size = Size(1_000_000, 100_000, 12) if soak else Size(100_000, 10_000, 4)
-    rng = random.Random(9)
+    rng, begun_s = random.Random(9), time.monotonic()
     people = [Person() for _ in range(size.profiles)]
     source, recording = tmp_path / "input.jsonl", tmp_path / "received"
     with source.open("wb") as file:
@@ -100,4 +102,12 @@ def test_a_backfill_with_live_traffic_and_kills(tmp_path: Path, *, soak: bool) -
             assert said.get(index) == (person.number, True), f"person {index} was not told of as they are"
         elif index in said:
             assert not said[index][1], f"person {index} has left, and that was not told"
-    print(f"{len(said):,} people told of, {len(seen):,} messages, {run['exported']:,} by the backfill")
+    duplicates = sum(death.again for death in lives.deaths)
+    figures = (
+        f"{size.profiles:,} profiles, {size.live:,} live updates, {size.kills} kills: {len(said):,} people told of, "
+        f"{len(seen):,} messages, {run['exported']:,} by the backfill, {duplicates:,} duplicates before the last "
+        f"life, 0 members untold, 0 older after newer, {time.monotonic() - begun_s:.0f} s"
+    )
+    print(figures)
+    if soak:
+        note("backfill with kills", figures, size.kills, 0)
