@@ -84,6 +84,16 @@ def with_deletion(w: World) -> None:
     w.engine.deletions.append(deletion())
 
 
+def paused(w: World) -> None:
+    """Let the engine have paused the flow for its dead letters."""
+    w.engine.pauses[w.made.flow] = {"mode": "keep", "since_ms": 1, "reason": "dead-letters"}
+
+
+def skipped(w: World) -> None:
+    """Let the flow have skipped something."""
+    w.engine.skipped[w.made.flow] = 3
+
+
 def connection(w: World) -> str:
     """The account at Amazon Kinesis, which another sandbox has not."""
     return f"{BASE}/connections/{w.made.connection}"
@@ -190,6 +200,11 @@ CASES: dict[str, Case] = {
     "putProfileSchema": Case(at("/headrace/profile-schema"), given(SCHEMA), everywhere=True),
     "deleteProfileSchema": Case(at("/headrace/profile-schema"), prepare=with_schema),
     "sendTestRecord": Case(lambda w: f"{own_flow(w)}/test-record", given({"message": {"n": 1}})),
+    "listFlowStandings": Case(at(FLOWS)),
+    "getFlowStanding": Case(own_flow),
+    "pauseFlow": Case(lambda w: f"{own_flow(w)}/pause", given({"mode": "skip"})),
+    "resumeFlow": Case(lambda w: f"{own_flow(w)}/resume", given({"catchUp": False}), prepare=paused),
+    "catchUpFlow": Case(lambda w: f"{own_flow(w)}/catch-up", prepare=skipped),
     "listBackfills": Case(lambda w: f"{own_flow(w)}/backfills"),
     "startBackfill": Case(lambda w: f"{own_flow(w)}/backfills", lambda w: {"segments": [w.made.segment]}),
     "getBackfill": Case(lambda w: f"{own_flow(w)}/backfills/{w.backfill}"),

@@ -20,6 +20,9 @@ class Engine:
         letters: Dead letter id to dead letter.
         absent: Nobody listens.
         deletions: What ``profile-deletions`` answers.
+        flows: Ids of the flows that it runs.
+        pauses: Flow id to its pause.
+        skipped: Flow id to changes that it skipped.
         alerts: What ``alerts`` answers, the latest first.
     """
 
@@ -30,6 +33,9 @@ class Engine:
         self.letters: dict[str, dict[str, Any]] = {}
         self.absent = False
         self.deletions: list[dict[str, Any]] = []
+        self.flows: list[str] = []
+        self.pauses: dict[str, dict[str, Any]] = {}
+        self.skipped: dict[str, int] = {}
         self.alerts: list[dict[str, Any]] = []
         self._numbers = itertools.count(1)
 
@@ -49,6 +55,33 @@ class Engine:
 
     def _configure(self) -> Any:
         return {}
+
+    def _standing(self, flow: str) -> dict[str, Any]:
+        pause, skipped = self.pauses.get(flow), self.skipped.get(flow, 0)
+        return {
+            "flow": flow, "flow_id": flow, "name": "", "pending": 0, "halted": "", "paused": pause is not None,
+            "pause": pause, "skipped": skipped, "catch_up": skipped > 0 and pause is None,
+        }  # fmt: skip
+
+    def _flows(self, flow: str = "") -> Any:
+        return [self._standing(each) for each in self.flows if flow in ("", each)]
+
+    def _flow_pause(self, flow: str, mode: str = "keep") -> Any:
+        # As the engine: what is as by default is left out.
+        self.pauses[flow] = {"mode": mode, "since_ms": 1}
+        return self._standing(flow)
+
+    def _flow_resume(self, flow: str, catch_up: bool) -> Any:
+        if self.pauses.pop(flow, None) is None:
+            raise RefusedError(f"flow {flow} was not paused")
+        run = self._flow_catch_up(flow)["run"] if catch_up and self.skipped.get(flow) else None
+        return {**self._standing(flow), "run": run}
+
+    def _flow_catch_up(self, flow: str) -> Any:
+        if not self.skipped.pop(flow, 0):
+            raise RefusedError(f"flow {flow} has skipped nothing that is not made up for")
+        run = self._backfill_start(flow, "catch-up")["run"]
+        return self.backfills[run]
 
     def _backfill_start(self, flow: str, kind: str, **more: Any) -> Any:
         if more.get("rate") == 13:

@@ -63,6 +63,7 @@ def world(store: Store | None = None, *, limits: Limits = UNBOUNDED, **fields: A
     organisations.create_sandbox(control, ANN, {"name": "dev"})
     run = runs.record_run(control, SCOPE, made.flow, 0, runs.Figures(received=3, delivered=2, skipped=1))
     assert run is not None
+    engine.flows.append(made.flow)
     backfill = engine.ask("backfill-start", flow=made.flow, kind="backfill")["run"]
     dead = letter(made.flow)
     engine.letters[dead["id"]] = dead

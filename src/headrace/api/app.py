@@ -17,7 +17,19 @@ from headrace.control.problems import Code, problem
 from headrace.control.runtime import Runtime
 from headrace.control.service import Control
 
-from . import administration, backfills, connections, flows, openapi, problems, profiles, segments, sign_in, specs
+from . import (
+    administration,
+    backfills,
+    connections,
+    flows,
+    openapi,
+    pauses,
+    problems,
+    profiles,
+    segments,
+    sign_in,
+    specs,
+)
 from .limits import Bounded, Limits
 from .operation import Operations, Parts, endpoint
 
@@ -29,6 +41,7 @@ OPERATIONS: Final[tuple[Operations, ...]] = (
     flows.operations,
     segments.operations,
     profiles.operations,
+    pauses.operations,
     backfills.operations,
     administration.operations,
 )

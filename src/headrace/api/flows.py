@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from headrace.control import backfills, flows, runs
+from headrace.control import backfills, flows, pauses, runs
 from headrace.control.access import CONNECT, Permission
 from headrace.control.service import Written
 
@@ -84,18 +84,34 @@ def delete_flow(call: Call) -> Answer:
             schema={"type": "string", "enum": ["enable", "disable", "ENABLE", "DISABLE"]},
             required=True,
         ),
+        Parameter(
+            name="changes",
+            words="With `disable`: whether changes meanwhile wait, or are skipped; becomes its `pauseMode`.",
+            schema={"type": "string", "enum": ["keep", "skip"]},
+        ),
+        Parameter(
+            name="catchUp",
+            words="With `enable`: begin to make up for what was skipped; needs the permissions of activation.",
+            schema={"type": "boolean"},
+        ),
         IF_MATCH_MAYBE,
     ),
     answer=ref("Written"),
     refusals=(409, 412),
     needs=CONNECT,
+    asks_engine=True,
 )
 def act_on_flow(call: Call) -> Answer:
     """Enable or disable a flow: disabling pauses its exports, enabling resumes them.
 
-    What becomes of changes in between is the flow's `headrace.pauseMode`: `keep` or `skip`.
+    What becomes of changes in between is the flow's `headrace.pauseMode`: `keep` or `skip`. Enabling also lifts a
+    pause by command, or by the cap on dead letters.
     """
-    return written(flows.act_on_flow(call.control, call.caller, call.path["id"], call.one("op"), call.if_match))
+    made, run = pauses.switch_flow(
+        call.control, call.runtime, call.caller, call.path["id"], call.one("op"), call.if_match,
+        changes=call.one("changes"), catches_up=call.flag("catchUp") is True,
+    )  # fmt: skip
+    return written(made, backfills=[{"flow": made.id, "run": run}] if run else [])
 
 
 @operations("GET", "/runs", parameters=LISTING, answer=page("Run"), needs=_VIEW)

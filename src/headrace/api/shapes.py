@@ -311,6 +311,30 @@ COMPONENTS: Final[dict[str, Schema]] = {
     ),
     "Backfills": obj("backfills", backfills=many(ref("Backfill"))),
     "Backfill": obj("run", run=TEXT, flow=TEXT, kind=TEXT, state=TEXT),
+    "Standings": obj("flows", flows=many(ref("Standing"))),
+    "Standing": obj(
+        "flow paused halted pending pause skipped catch_up",
+        flow=TEXT,
+        paused={**FLAG, "description": "It sends nothing: disabled, or paused in the engine."},
+        halted={"type": "string", "description": "Why its destination accepts nothing; empty when it does."},
+        pending={**WHOLE, "description": "Exports that wait."},
+        pause={
+            "type": ["object", "null"],
+            "description": "A pause by command or by the cap on dead letters; null without one.",
+            "properties": {
+                "mode": {"type": "string", "enum": ["keep", "skip"]},
+                "since_ms": TIME_MS,
+                "reason": {"type": "string", "enum": ["operator", "dead-letters"]},
+            },
+        },
+        skipped={**WHOLE, "description": "Changes that were skipped and not made up for."},
+        catch_up={**FLAG, "description": "They can be made up for now."},
+        run={"type": ["string", "null"], "description": "The catch-up that resuming began."},
+    ),
+    "NewPause": obj(
+        mode={"type": "string", "enum": ["keep", "skip"], "description": "The flow's `pauseMode` when absent."}
+    ),
+    "Resumption": obj(catchUp={**FLAG, "description": "Begin to make up for what was skipped."}),
     "Replay": obj(ids=MANY_TEXTS, reason=TEXT, dryRun=FLAG, original=FLAG),
     "UpdateReplay": obj(ids=MANY_TEXTS, reason=TEXT, dryRun=FLAG),
     "Replayed": obj(

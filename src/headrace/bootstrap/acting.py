@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -116,13 +116,18 @@ async def _mapped(engine: Engine, wanted: _Mapped) -> dict[str, Any]:
 
 
 def _flows(engine: Engine) -> dict[str, Answer]:
-    def told(flow_id: str) -> dict[str, Any]:
+    def told(flow_id: str, reports: Sequence[FlowReport] | None = None) -> dict[str, Any]:
         # While a flow changes it is not there for a moment.
         waits = engine.totals.flows[flow_id].pending if flow_id in engine.totals.flows else 0
         compiled = engine.snapshot.by_id.get(flow_id)
         gone = FlowReport(flow_id, compiled.name if compiled else "", waits, "", compiled is None or compiled.paused)
-        report = next((flow for flow in engine.report().flows if flow.flow_id == flow_id), gone)
+        found = engine.report().flows if reports is None else reports
+        report = next((flow for flow in found if flow.flow_id == flow_id), gone)
         return {"flow": flow_id, **msgspec.to_builtins(report), **engine.pauses.told(flow_id, engine.totals)}
+
+    def listed(wanted: Mapping[str, Any]) -> Any:
+        reports = engine.report().flows
+        return [told(flow_id, reports) for flow_id in _named(engine.flows, wanted)]
 
     async def pause(wanted: Mapping[str, Any]) -> Any:
         flow_id = str(wanted.get("flow") or "")
@@ -138,11 +143,16 @@ def _flows(engine: Engine) -> dict[str, Answer]:
         return {**told(flow_id), "run": run}
 
     return {
-        "flows": lambda _: [told(flow_id) for flow_id in engine.flows],
+        "flows": listed,
         "flow-pause": pause,
         "flow-resume": resume,
         "flow-catch-up": lambda wanted: shown(_caught_up(engine, str(wanted.get("flow") or "")), ""),
     }
+
+
+def _named(flow_ids: Iterable[str], wanted: Mapping[str, Any]) -> list[str]:
+    """The flow that is asked for, or all."""
+    return [flow_id for flow_id in flow_ids if wanted.get("flow") in (None, "", flow_id)]
 
 
 def _caught_up(engine: Engine, flow_id: str) -> Run:
@@ -177,7 +187,7 @@ def _stored_flows(state: State, keys: Keys) -> dict[str, Answer]:
         return {**told(flow_id), "run": None}
 
     return {
-        "flows": lambda _: [told(flow_id) for flow_id in reading.totals(state, keys).flows],
+        "flows": lambda wanted: [told(flow_id) for flow_id in _named(reading.totals(state, keys).flows, wanted)],
         "flow-pause": pause,
         "flow-resume": resume,
         "flow-catch-up": _nobody,

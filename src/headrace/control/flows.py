@@ -35,6 +35,7 @@ _KEYS: Final[tuple[str, ...]] = (
 _DROPPED: Final = READ_ONLY | {"id", "runs", "lastOperation", "lastRunDetails"}
 _VIEW: Final = Permission.VIEW_DESTINATIONS
 _STATES: Final = {"enable": "enabled", "disable": "disabled"}
+_CHANGES: Final = ("keep", "skip")
 _GENERATED: Final = ("createTime", "updateTime")
 
 
@@ -124,15 +125,28 @@ def patch_flow(control: Control, caller: Caller, flow_id: str, operations: Any, 
 
 
 def act_on_flow(
-    control: Control, caller: Caller, flow_id: str, action: str | None, if_match: str | None = None
-) -> Written:
+    control: Control, caller: Caller, flow_id: str, action: str | None, if_match: str | None = None,
+    *, changes: str | None = None,
+) -> Written:  # fmt: skip
     """Enable or disable a flow (``op`` in any case); needs View and Manage Destinations.
 
-    Disabling pauses its exports; asking for the state that it has changes nothing.
+    Disabling pauses its exports; asking for the state that it has changes nothing. ``pauses.switch_flow`` besides
+    lifts a pause in the engine.
+
+    Args:
+        control: The parts.
+        caller: Who.
+        flow_id: The flow.
+        action: enable or disable, in any case.
+        if_match: Its etag, or None for any.
+        changes: When disabling, what becomes of changes until it is enabled: keep or skip, which becomes its
+            ``pauseMode``; None leaves that as it is.
 
     Raises:
-        UseCaseError: 1101-404, 1404-412, 1421-400 or 1422-400.
+        UseCaseError: 1101-404, 1404-412, 1421-400, 1422-400 or 1451-400.
     """
+    if changes is not None and changes not in _CHANGES:
+        raise problem(Code.BAD_PARAMETER, f"changes must be {' or '.join(_CHANGES)}, not {changes[:40]!r}")
     with writing(control, caller, *CONNECT) as change:
         old = change.found(Kind.FLOW, flow_id)
         check_if_match(control, old, if_match)
@@ -143,11 +157,23 @@ def act_on_flow(
                 f"the action {(action or '')[:40]!r} cannot be applied on the current state {old.state}; "
                 f"use {' or '.join(_STATES)}",
             )
+        if changes is not None and name != "disable":
+            raise problem(Code.BAD_PARAMETER, "changes goes with the action disable")
         state = transition(old, _STATES[name])
-        if state == old.state:
+        body = old.body if changes is None else _pausing(old.body, changes)
+        if (state, body) == (old.state, old.body):
             return Written(id=old.id, etag=old.etag)
-        made = change.replace(old, msgspec.structs.replace(old, state=state), name)
+        made = change.replace(old, msgspec.structs.replace(old, state=state, body=body), name)
         return Written(id=made.id, etag=made.etag)
+
+
+def _pausing(body: dict[str, Any], mode: str) -> dict[str, Any]:
+    """A flow's body with another ``pauseMode``."""
+    made = patch.apply(body, [])
+    transformation, *others = made.get("transformations") or [{"name": "GeneralTransform"}]
+    params = transformation.get("params") or {}
+    settings = {**(params.get("headrace") or {}), "pauseMode": mode}
+    return {**made, "transformations": [{**transformation, "params": {**params, "headrace": settings}}, *others]}
 
 
 def delete_flow(control: Control, caller: Caller, flow_id: str, if_match: str | None = None) -> None:
