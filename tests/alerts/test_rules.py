@@ -51,6 +51,7 @@ def seen(flow_id: str = "f", **fields: Any) -> FlowSeen:
 WELL = seen()
 CAUSES: dict[str, tuple[FlowSeen, dict[str, Any]]] = {
     "flow-paused": (seen(paused=True), {}),
+    "dead-letter-cap": (seen(paused=True, capped=True), {}),
     "destination-halted": (seen(halted="AccessDenied: no"), {}),
     "breaker-open": (seen(breaker="timeout: none"), {}),
     "lag": (seen(oldest_ms=301_000), {}),

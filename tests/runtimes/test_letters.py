@@ -15,6 +15,7 @@ from headrace.errors import RefusedError
 from headrace.runtimes.embedded.engine import Engine
 from headrace.runtimes.embedded.letters import Filter, Wanted
 from headrace.runtimes.embedded.refold import refold
+from headrace.runtimes.embedded.seen import seen
 from headrace.state import reading
 from headrace.state.records import DeadLetter
 from tests.runtimes.living import live, quiet
@@ -201,6 +202,7 @@ def test_a_cap_pauses_the_flow(disk: Disk, cap: int) -> None:
     assert 10 <= rejected < 300
     (told,) = (one for one in answers[-1] if one["flow"] == "f")
     assert told["pause"]["reason"] == "dead-letters"
+    assert {one.id: (one.paused, one.capped) for one in seen(road.engine, 0).flows}["f"] == (True, True)
     assert road.engine.totals.flows["f"].pending == 300 - rejected
     road.stream().clear_rules()
     live(road)

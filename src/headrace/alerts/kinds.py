@@ -27,7 +27,14 @@ KINDS: Final[dict[str, About]] = {
     "flow-paused": About(
         "info",
         "{name} is paused",
-        "Changes wait on disk, or are skipped, as the flow's pauseMode says. Enable the flow to go on.",
+        "Changes wait on disk, or are skipped, as the mode of the pause says. Enable the flow to go on; one that was "
+        "paused by command goes on with: headrace flows resume.",
+    ),
+    "dead-letter-cap": About(
+        "critical",
+        "{name} was paused: too many dead letters",
+        "Changes wait on disk. See why exports were refused with: headrace dead-letters list. Mend the cause, let "
+        "the flow go on with: headrace flows resume, and replay the dead letters.",
     ),
     "destination-halted": About(
         "critical",

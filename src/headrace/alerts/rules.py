@@ -29,7 +29,8 @@ class FlowSeen(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         id: Flow id.
         name: On screen.
-        paused: Disabled.
+        paused: Disabled, or paused in the engine.
+        capped: Paused in the engine by the cap on dead letters.
         halted: Why its destination accepts nothing; "" when it does.
         breaker: Why it is taken not to answer; "" when it does.
         oldest_ms: Age of the oldest export that waits; 0 when none does.
@@ -44,6 +45,7 @@ class FlowSeen(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     name: str = ""
     paused: bool = False
+    capped: bool = False
     halted: str = ""
     breaker: str = ""
     oldest_ms: int = 0
@@ -259,7 +261,8 @@ class Rules:
 
     def _of_flow(self, flow: FlowSeen, before: FlowSeen, opened: set[str]) -> Iterator[Cause]:
         if flow.paused:
-            yield Cause("flow-paused", flow.id, flow.name, f"{flow.pending:,} exports wait")
+            kind = "dead-letter-cap" if flow.capped else "flow-paused"
+            yield Cause(kind, flow.id, flow.name, f"{flow.pending:,} exports wait")
         elif flow.halted:
             yield Cause("destination-halted", flow.id, flow.name, flow.halted)
         elif flow.breaker:

@@ -51,7 +51,8 @@ DISCARDS: Final[dict[str, str]] = {
 """Why a pending export left the outbox without being sent, with its meaning."""
 
 ALERTS: Final[dict[str, str]] = {
-    "flow-paused": "The flow is disabled.",
+    "flow-paused": "The flow is disabled, or paused by command.",
+    "dead-letter-cap": "The flow is paused: too many of its exports became dead letters.",
     "destination-halted": "The destination accepts nothing of the flow.",
     "breaker-open": "The destination does not answer.",
     "lag": "The flow's oldest pending export is older than the limit.",

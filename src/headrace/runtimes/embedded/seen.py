@@ -29,9 +29,11 @@ def _flow(engine: Engine, flow: RunningFlow, now_ms: int) -> FlowSeen:
     compiled, dispatcher = flow.compiled, flow.dispatcher
     totals = engine.totals.flows.get(compiled.id) or records.FlowTotals()
     halt, breaker = dispatcher.halt, dispatcher.breaker
+    pause = engine.pauses.all.get(compiled.id)
     overflow = "over" if compiled.id in engine.overflow.overflowing else ""
     return FlowSeen(
         id=compiled.id, name=compiled.name, paused=compiled.paused,
+        capped=pause is not None and pause.reason == "dead-letters",
         halted=f"{halt.code}: {halt.detail}" if halt is not None else "",
         breaker=f"{breaker.code}: {breaker.detail}" if breaker.open else "",
         oldest_ms=oldest_ms(flow, now_ms), pending=totals.pending, exported=totals.exported,
