@@ -12,6 +12,8 @@ import sqlalchemy as sa
 from headrace.clock import Manual
 from headrace.control import flows, hourly, run_figures, runs
 from headrace.control.access import Permission
+from headrace.control.memory import MemoryStore
+from headrace.control.overlay import OverlayStore
 from headrace.control.resources import Kind
 from headrace.control.run_figures import HOUR_MS, STEPS_MS, Reason, RunFigures, RunSums, SumsQuery
 from headrace.control.runs import Count, Figures
@@ -104,6 +106,14 @@ def test_t6_sums_are_those_of_the_runs_that_are_there(store: Store) -> None:
     later = plane(store, clock=Manual(NOW_MS + 11 * DAY_MS))
     assert hourly.Recorder(later, SCOPE).sweep() > 0
     check(control, both)
+
+
+def test_runs_are_summed_where_a_file_rules(store: Store) -> None:
+    """The flows are the file's, the runs the database's."""
+    control, _, both = month(OverlayStore(store, MemoryStore()))
+    check(control, both)
+    with store.read() as transaction:
+        assert transaction.find(Query(kind=Kind.FLOW, scope=SCOPE)) == []
 
 
 def test_who_may_not_see_destinations_sees_no_sums(store: Store) -> None:

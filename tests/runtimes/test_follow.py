@@ -15,7 +15,7 @@ from headrace.runtimes import socket
 from headrace.runtimes.embedded.engine import Engine
 from headrace.runtimes.embedded.follow import MOST_FOLLOWERS, Followers
 from headrace.runtimes.socket import Listener
-from tests.runtimes.road import BOUND_S, Lines, MemoryDisk, Road, flow, members, snapshot
+from tests.runtimes.road import BOUND_S, VIP, Lines, MemoryDisk, Road, flow, members, snapshot
 
 
 def road(count: int = 100) -> Road:
@@ -75,6 +75,46 @@ def test_a_slow_follower_misses_some_and_is_told() -> None:
     found = way.life(use)
     assert found[0]["missed"] > 100
     assert found[0]["missed"] + len(found) - 1 == 200
+
+
+def test_who_reads_few_is_sent_few_and_told_how_many_more() -> None:
+    """At most so many within a second of the engine's time; the rest is counted, whenever it is told."""
+    way = road()
+
+    async def use(engine: Engine) -> list[dict[str, Any]]:
+        stream = Followers(engine).follow({"flow": "a", "most_a_second": 7})
+        await begun(stream)
+        await engine.run(until_drained=True)
+        found = await rest(stream, 100)
+        await stream.aclose()
+        return found
+
+    found = way.life(use)
+    shown = [each for each in found if "missed" not in each]
+    seconds = {each["settled_ms"] // 1000 for each in shown}
+    assert 7 <= len(shown) <= 7 * (len(seconds) + 1)
+    assert len(shown) + sum(each.get("missed", 0) for each in found) == 100
+
+
+def test_a_follower_of_an_audience_sees_messages_that_name_it() -> None:
+    """Others are neither sent nor counted as missed."""
+    way = road()
+
+    async def use(engine: Engine) -> list[dict[str, Any]]:
+        followers = Followers(engine)
+        streams = [followers.follow({"flow": "a", "audience": each}) for each in (VIP[1], "nobody")]
+        for each in streams:
+            await begun(each)
+        await engine.run(until_drained=True)
+        found = await rest(streams[0], 100)
+        silent = asyncio.ensure_future(anext(streams[1]))
+        await asyncio.sleep(0)
+        assert not silent.done()
+        silent.cancel()
+        await asyncio.gather(silent, return_exceptions=True)
+        return found
+
+    assert len(way.life(use)) == 100
 
 
 def test_followers_are_few() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from .resources import Kind, Resource, Scope
+from .run_figures import RunSums, SumsQuery
 from .store import AuditEntry, AuditQuery, Query, Reading, Store, Writing
 
 CONFIGURED: Final = frozenset({Kind.CONNECTION, Kind.SOURCE, Kind.TARGET, Kind.FLOW, Kind.SEGMENT})
@@ -33,6 +34,9 @@ class _Reading:
 
     def count(self, query: Query) -> int:
         return self._of(query.kind).count(query)
+
+    def sums(self, query: SumsQuery) -> RunSums:
+        return self._own.sums(query)
 
     def audit(self, query: AuditQuery) -> list[AuditEntry]:
         return self._own.audit(query)

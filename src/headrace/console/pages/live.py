@@ -49,8 +49,10 @@ async def stream(visit: Visit) -> Response:
     control_engine.in_engines_sandbox(visit.control, visit.caller)
     names = await asyncio.to_thread(_names, visit)
     profile = await asyncio.to_thread(_profile_id, visit)
-    wanted = {name: value for name, value in (("flow", visit.query("flow")), ("profile", profile)) if value}
-    settled = visit.runtime.follow(**wanted)
+    chosen = {"flow": visit.query("flow"), "profile": profile, "audience": visit.query("audience")}
+    wanted = {name: value for name, value in chosen.items() if value}
+    # Messages that nobody is shown are not sent here at all: they would cost the engine more than all else.
+    settled = visit.runtime.follow(**wanted, most_a_second=MOST_A_SECOND)
     lines = while_allowed(
         _lines(settled, visit.t, names, visit.query("audience")), lambda: _allowed(visit), visit.t("live.signed_out")
     )

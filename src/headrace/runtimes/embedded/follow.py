@@ -19,6 +19,7 @@ from headrace.runtimes.embedded.engine import Engine
 QUEUE_BYTES: Final = 4 << 20
 MOST_FOLLOWERS: Final = 32
 _OVERHEAD_BYTES: Final = 500
+_SECOND_MS: Final = 1000
 _NONE: Final = Outcome()
 
 
@@ -29,10 +30,16 @@ class _Follower:
         flow: Only this flow; "" for all.
         profile: Only this profile; "" for all.
         queue_bytes: Most that is kept for it.
+        audience: Only messages that name the audience of this id; "" for all.
+        most_a_second: Most that it is sent within a second, for one who reads no more; 0 for all.
     """
 
-    def __init__(self, flow: str, profile: str, queue_bytes: int) -> None:
+    def __init__(
+        self, flow: str, profile: str, queue_bytes: int, *, audience: str = "", most_a_second: int = 0
+    ) -> None:
         self.flow, self.profile = flow, profile
+        self._named = f'"{audience}"'.encode() if audience else b""
+        self._most, self._began_ms, self._last_ms, self._given = most_a_second, 0, 0, 0
         self.queue: deque[tuple[str, Pending, int]] = deque()
         self.missed = 0
         self.woken = asyncio.Event()
@@ -45,13 +52,32 @@ class _Follower:
         for p in done:
             if self.profile and self.profile != p.export.profile_id:
                 continue
+            if self._named and self._named not in p.export.data:
+                continue
             size = len(p.export.data) + _OVERHEAD_BYTES
-            if size > self._room:
+            if size > self._room or not self._in_time(now_ms):
                 self.missed += 1
                 continue
             self._room -= size
             self.queue.append((flow_id, p, now_ms))
-        self.woken.set()
+        if self.queue or self.missed:
+            self.woken.set()
+
+    def _in_time(self, now_ms: int) -> bool:
+        """True while the present second has room for one more."""
+        self._last_ms = now_ms
+        if not self._most:
+            return True
+        if not 0 <= now_ms - self._began_ms < _SECOND_MS:
+            self._began_ms, self._given = now_ms, 0
+        self._given += 1
+        return self._given <= self._most
+
+    def pause_s(self) -> float:
+        """How long to wait before telling what is missed: nothing comes for the rest of this second anyway."""
+        if self.queue or not self._most:
+            return 0.0
+        return max(0, self._began_ms + _SECOND_MS - self._last_ms) / 1000
 
     def take(self) -> list[dict[str, Any]]:
         """What came since, and first how many are missing before it."""
@@ -81,7 +107,8 @@ class Followers:
         """What settles from now on.
 
         Args:
-            wanted: ``flow`` and ``profile`` choose; absent or empty for all.
+            wanted: ``flow``, ``profile`` and ``audience`` choose; absent or empty for all. ``most_a_second``
+                bounds what is sent; the rest is counted, and costs next to nothing.
 
         Yields:
             First ``{"following": true}``; then objects as of ``settled``, or ``{"missed": n}`` where *n* are
@@ -92,7 +119,10 @@ class Followers:
         """
         if len(self._followers) >= MOST_FOLLOWERS:
             raise RefusedError(f"{MOST_FOLLOWERS} others follow already; close one of them")
-        one = _Follower(str(wanted.get("flow") or ""), str(wanted.get("profile") or ""), self._queue_bytes)
+        one = _Follower(
+            str(wanted.get("flow") or ""), str(wanted.get("profile") or ""), self._queue_bytes,
+            audience=str(wanted.get("audience") or ""), most_a_second=max(0, int(wanted.get("most_a_second") or 0)),
+        )  # fmt: skip
         self._followers.append(one)
         if len(self._followers) == 1:
             self._engine.on_settled.append(self._told)
@@ -100,6 +130,8 @@ class Followers:
             yield {"following": True}
             while True:
                 await one.woken.wait()
+                if pause_s := one.pause_s():
+                    await asyncio.sleep(pause_s)
                 one.woken.clear()
                 for each in one.take():
                     yield each
