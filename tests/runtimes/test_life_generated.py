@@ -1,4 +1,7 @@
-"""I8 through all that happens to a profile and to an export, drawn at random: totals add up at every commit."""
+"""I8 through all that happens to a profile and to an export, drawn at random: totals add up at every commit.
+
+And between lives they are the same wherever they are shown: metrics, status, tables, ledger and outbox.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,7 @@ from headrace.runtimes.embedded.refold import refold
 from headrace.state import reading
 from tests.runtimes.living import live, quiet
 from tests.runtimes.road import KEY, KEYS, MemoryDisk, Road, flow, snapshot, update
+from tests.runtimes.test_same_totals import held_to_one_another
 
 PEOPLE = [f"email:p{n}" for n in range(8)]
 FULL = (
@@ -89,6 +93,7 @@ def test_i8_totals_add_up_through_a_whole_life(seed: int) -> None:
     road = quiet(MemoryDisk(), bodies(rng, 30), snapshot(*FULL), auto_backfill=True, dead_letter_cap=20)
     for _ in range(3):
         live(road, *acts(rng, road))
+        held_to_one_another(road)
     totals = reading.totals(road.disk.open(), KEYS)
     assert totals == road.engine.totals
     assert totals.received == totals.accepted + totals.repeats + sum(totals.refused.values())

@@ -1,7 +1,8 @@
-"""I8 as it is shown: metrics, status, ledger and outbox tell the same totals, whatever happened on the way."""
+"""I8 as it is shown: metrics, status, the command's tables, ledger and outbox tell the same totals, come what may."""
 
 from __future__ import annotations
 
+import io
 from collections import Counter
 from typing import Any
 
@@ -10,7 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
+from rich.console import Console
 
+from headrace.cli.tables import show_totals
 from headrace.core import flow as flows
 from headrace.destinations.base import Limits, Verdict
 from headrace.destinations.memory import Rule
@@ -51,11 +54,34 @@ def waiting(road: Road) -> Counter[str]:
     return found
 
 
+def printed(totals: records.Totals) -> dict[str, Counter[str]]:
+    """What ``headrace status`` prints of them: flow id, or "" for the updates, to a row's first word and its figure."""
+    text = io.StringIO()
+    show_totals(Console(file=text, width=200), totals, [])
+    found: dict[str, Counter[str]] = {"": Counter()}
+    part = ""
+    for line in text.getvalue().splitlines():
+        words = line.split()
+        if words and words[0] == "Flow":
+            part = words[1]
+            found[part] = Counter()
+        for index, word in enumerate(words[1:], 1):
+            if word.replace(",", "").isdigit():
+                found[part][" ".join(words[:index])] += int(word.replace(",", ""))
+                break
+    return found
+
+
 def held_to_one_another(road: Road) -> dict[str, Any]:
-    """Metrics, status, stored totals, ledger and outbox agree, and add up; the totals."""
+    """Metrics, status, the command's tables, stored totals, ledger and outbox agree, and add up; the totals."""
     shown, status = scraped(road), observe.status(road.engine)["totals"]
     stored = msgspec.to_builtins(reading.totals(road.disk.open(), KEYS))
     assert status == stored
+    tables = printed(reading.totals(road.disk.open(), KEYS))
+    assert tables.keys() == {"", *status["flows"]}
+    for name in ("received", "accepted", "repeats", "profiles"):
+        assert tables[""][name] == status[name]
+    assert tables[""]["refused"] == sum(status["refused"].values())
     by_flow: dict[str, Counter[str]] = {flow_id: Counter() for flow_id in status["flows"]}
     for entry in ledger.Ledger(road.disk.open(), KEYS).find(ledger.Query()):
         by_flow[entry.flow][entry.outcome] += 1
@@ -63,7 +89,7 @@ def held_to_one_another(road: Road) -> dict[str, Any]:
     for name in ("received", "accepted", "repeats"):
         assert shown[f"{name}_total",] == status[name]
     for flow_id, totals in status["flows"].items():
-        settled = by_flow[flow_id]
+        settled, table = by_flow[flow_id], tables[flow_id]
         discarded = sum(totals["discarded"].values())
         for name in ("accepted", "exported", "delivered", "dead_lettered"):
             assert shown[f"flow_{name}_total", flow_id] == totals[name], (name, flow_id)
@@ -72,6 +98,12 @@ def held_to_one_another(road: Road) -> dict[str, Any]:
         assert settled["discarded"] == discarded
         held = sum(n for (name, *labels), n in shown.items() if name == "flow_held_total" and labels[0] == flow_id)
         assert shown["flow_accepted_total", flow_id] == shown["flow_exported_total", flow_id] + held
+        assert table["not exported"] == held
+        assert table["discarded"] == discarded
+        assert table["dead-lettered"] == totals["dead_lettered"]
+        assert table["pending"] == pending[flow_id]
+        for name in ("exported", "delivered"):
+            assert table[name] == totals[name], (name, flow_id)
         assert totals["exported"] == totals["delivered"] + totals["dead_lettered"] + pending[flow_id] + discarded
     return dict(stored)
 
