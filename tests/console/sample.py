@@ -190,6 +190,7 @@ def answers(flow_ids: list[str]) -> dict[str, Any]:
             "members": {"crm/crm-high-propensity": 812, "crm/crm-loyal": 1730, "crm/crm-lapsed": 96},
         },
         "configure": {},
+        "flows": lambda flow="": [standing(each) for each in flow_ids if flow in ("", each)],
         "observed-schema": observed(),
         "dead-letters": lambda **given: [
             each for each in (*letters, _refused_update()) if given.get("flow") in (None, "", each.get("flow"))
@@ -212,6 +213,12 @@ def answers(flow_ids: list[str]) -> dict[str, Any]:
         "ledger": lambda **_: [_entry(first, number) for number in range(4)],
         "explain": lambda **_: _explanation(flow_ids),
     }  # fmt: skip
+
+
+def standing(flow_id: str, **fields: Any) -> dict[str, Any]:
+    """How a flow stands in the engine: as it should."""
+    plain = {"flow": flow_id, "paused": False, "halted": "", "pending": 0, "pause": None, "skipped": 0}
+    return {**plain, "catch_up": False, **fields}
 
 
 def alerts(flow_id: str) -> list[dict[str, Any]]:

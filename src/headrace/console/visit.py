@@ -166,6 +166,7 @@ class Visit:
         writes = not self.control.read_only
         return {
             "connect": writes and held.issuperset(access.CONNECT),
+            "steer": held.issuperset(access.CONNECT),
             "activate": writes and held.issuperset(access.ACTIVATE),
             "define": writes and held.issuperset(access.DEFINE),
             "manage_access": writes and Permission.MANAGE_ACCESS in held,

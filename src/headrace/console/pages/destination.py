@@ -11,7 +11,7 @@ from headrace.console import engine, overview, rendering
 from headrace.console.calls import call
 from headrace.console.overview import Row
 from headrace.console.visit import Console, Visit, page
-from headrace.control import backfills, dead_letters, flows, runs, segments, trials
+from headrace.control import backfills, dead_letters, flows, pauses, runs, segments, trials
 from headrace.control.access import CONNECT, Permission, require
 from headrace.control.paging import read
 from headrace.errors import UseCaseError
@@ -32,6 +32,8 @@ def routes(console: Console) -> list[BaseRoute]:
         page(console, at + "/backfill", start_backfill, change=True),
         page(console, at + "/backfill/{run_id}", steer_backfill, change=True),
         page(console, at + "/test", send_test, change=True),
+        page(console, at + "/resume", resume, change=True),
+        page(console, at + "/catch-up", catch_up, change=True),
     ]
 
 
@@ -49,8 +51,14 @@ def show(visit: Visit, **context: Any) -> Response:
         "configuration": _configuration,
     }[tab](visit, row)
     live = live_by_flow(status).get(row.id, {})
+    # While the engine does not know the flow yet, there is nothing to say of it.
+    standing = engine.tried(lambda: pauses.get_standing(visit.control, visit.runtime, visit.caller, row.id)).value
     known: dict[str, Any] = {"problem": status.problem, "told": None, "status": 200, **parts, **context}
-    return visit.page("destination.html", row=row, tab=tab, tabs=TABS, live=live, **known)
+    return visit.page(
+        "destination.html", row=row, tab=tab, tabs=TABS, live=live, standing=standing or {},
+        pause_mode=overview.own_settings(row.flow).get("pauseMode", pauses.MODES[0]), pause_modes=pauses.MODES,
+        **known,
+    )  # fmt: skip
 
 
 def _runs(visit: Visit, row: Row) -> dict[str, Any]:
@@ -163,6 +171,20 @@ def steer_backfill(visit: Visit) -> Response:
     answer = engine.tried(
         lambda: backfills.act_on_backfill(visit.control, visit.runtime, visit.caller, flow_id, run, action)
     )
+    return _after(visit, answer, "backfills")
+
+
+def resume(visit: Visit) -> Response:
+    """Lift a pause by command or cap, and make up for what was skipped when that is asked for."""
+    flow_id, body = visit.path("flow_id"), {"catchUp": visit.field("catch_up") == "true"}
+    answer = engine.tried(lambda: pauses.resume_flow(visit.control, visit.runtime, visit.caller, flow_id, body))
+    return _after(visit, answer, "backfills" if answer.ok and answer.value["run"] else TABS[0])
+
+
+def catch_up(visit: Visit) -> Response:
+    """Make up for what was skipped."""
+    flow_id = visit.path("flow_id")
+    answer = engine.tried(lambda: pauses.catch_up(visit.control, visit.runtime, visit.caller, flow_id))
     return _after(visit, answer, "backfills")
 
 

@@ -12,7 +12,7 @@ from headrace.console import engine, overview
 from headrace.console.calls import call
 from headrace.console.overview import Row
 from headrace.console.visit import Console, Visit, page
-from headrace.control import flows
+from headrace.control import flows, pauses
 from headrace.control.access import CONNECT, require
 
 _SORTS: Final = {
@@ -48,10 +48,14 @@ def browse(visit: Visit) -> Response:
     key = _SORTS.get(sort.removeprefix("-"), _SORTS["created"])
     shown.sort(key=key, reverse=sort.startswith("-"))
     answer = visit.ask("status") if rows else engine.Answer({})
+    standings = engine.tried(
+        lambda: pauses.list_standings(visit.control, visit.runtime, visit.caller) if rows else []
+    )
     return visit.page(
         "browse.html", rows=shown, count=len(rows), wanted=visit.query("q"), spec=spec, state=state, sort=sort,
         specs={each.spec.id: each.spec.name for each in rows if each.spec}, live=live_by_flow(answer),
         problem=answer.problem,
+        paused={each["flow"]: each["pause"] for each in standings.value or () if each["pause"]},
     )  # fmt: skip
 
 
@@ -68,9 +72,12 @@ def live_by_flow(answer: engine.Answer) -> dict[str, Mapping[str, Any]]:
 
 
 def switch(visit: Visit) -> Response:
-    """Enable or disable a flow."""
+    """Enable or disable a flow; what the engine does not do of it, the page shows afterwards."""
     flow_id = visit.path("flow_id")
-    flows.act_on_flow(visit.control, visit.caller, flow_id, visit.field("action"), visit.field("etag") or None)
+    pauses.switch_flow(
+        visit.control, visit.runtime, visit.caller, flow_id, visit.field("action"), visit.field("etag") or None,
+        changes=visit.field("changes") or None, catches_up=visit.field("catch_up") == "true",
+    )  # fmt: skip
     return visit.redirect("/ui/destinations" if visit.query("from") == "list" else f"/ui/destinations/{flow_id}")
 
 
