@@ -55,7 +55,7 @@ def waiting(road: Road) -> Counter[str]:
 
 
 def printed(totals: records.Totals) -> dict[str, Counter[str]]:
-    """What ``headrace status`` prints of them: flow id, or "" for the updates, to a row's first word and its figure."""
+    """What ``headrace status`` prints of them: flow id, or "" for the updates, to a row's name and its figure."""
     text = io.StringIO()
     show_totals(Console(file=text, width=200), totals, [])
     found: dict[str, Counter[str]] = {"": Counter()}
