@@ -8,10 +8,12 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import msgspec
+import pytest
 
 from headrace.clock import Manual
 from headrace.core.model import Cause, Export
 from headrace.core.step import bucket_of
+from headrace.destinations import dispatch
 from headrace.destinations.base import Limits
 from headrace.destinations.dispatch import Dispatcher, Pending
 from headrace.destinations.memory import MemoryStream, MemoryWriter, Rule
@@ -85,6 +87,8 @@ class Box:
         self, state: State, *rules: Rule, flow_id: str = "f", budget_bytes: int = 1 << 20, durable: int = 0,
         limits: Limits | None = None, stream: MemoryStream | None = None,
     ) -> None:  # fmt: skip
+        if not (dispatch.__file__ or "").endswith(".py"):
+            pytest.skip("boxes watch the dispatcher from within, which a compiled one does not allow")
         self.state = state
         self.stream = stream or MemoryStream(rules)
         self.clock = Manual(auto=True)

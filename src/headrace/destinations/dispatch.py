@@ -43,7 +43,8 @@ _PACE_S: Final = 0.05
 _LOOK_EVERY: Final = 16
 """Answers between two looks at where keys went, while nothing is limited."""
 
-_PROBE_S: Final = (5.0, 10.0, 30.0, 60.0)
+# Of any length, so that mypyc keeps it as an object: it takes a final tuple of four floats for one that was not set.
+_PROBE_S: Final[tuple[float, ...]] = (5.0, 10.0, 30.0, 60.0)
 """Pauses before a halted flow is tried again; the last one repeats."""
 
 
