@@ -1,11 +1,12 @@
 """The figures of runs in tables: a row for each run, and one for each flow and stretch, made of the runs in it.
 
-A stretch is made anew from its hours whenever one of them changes: it cannot drift away from them.
+A stretch is made anew from the shorter ones in it whenever one of them changes: it cannot drift away from them.
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -59,25 +60,27 @@ def _dropping() -> tuple[sa.Delete, ...]:
 
 
 def _gather(connection: sa.Connection, scope: Scope, changed: RunFigures) -> None:
-    """Make the stretches that an hour lies in, from their hours."""
-    for step_ms in STEPS_MS[1:]:
+    """Make the stretches that an hour lies in, each from the shorter ones in it."""
+    for shorter_ms, step_ms in itertools.pairwise(STEPS_MS):
         start_ms = changed.start_ms - changed.start_ms % step_ms
+        parts = range(start_ms, start_ms + step_ms, shorter_ms)
         values = {
             "org_": scope.org, "sandbox_": scope.sandbox, "flow_": changed.flow, "step_": step_ms, "start_": start_ms,
-            "end_": start_ms + step_ms, "hour_": HOUR_MS,
+            "shorter_": shorter_ms, **{f"part_{number}": part for number, part in enumerate(parts)},
         }  # fmt: skip
-        for statement in _gathering():
+        for statement in _gathering(len(parts)):
             connection.execute(statement, values)
 
 
 @functools.cache
-def _gathering() -> tuple[sa.Delete | sa.Insert, ...]:
-    """Statements that remove a stretch and make it of its hours: figures, then reasons."""
+def _gathering(parts: int) -> tuple[sa.Delete | sa.Insert, ...]:
+    """Statements that remove a stretch and make it of so many shorter ones: figures, then reasons."""
     reasons = REASONS.c
     return (
-        *_gather_one(FIGURES, {**dict(zip(SUMMED, map(_whole, SUMMED), strict=True)), **_greatest()}, ()),
+        *_gather_one(FIGURES, parts, {**dict(zip(SUMMED, map(_whole, SUMMED), strict=True)), **_greatest()}, ()),
         *_gather_one(
             REASONS,
+            parts,
             {"kind": reasons.kind, "code": reasons.code, "message": sa.func.max(reasons.message), "count": _count()},
             (reasons.kind, reasons.code),
         ),
@@ -85,15 +88,19 @@ def _gathering() -> tuple[sa.Delete | sa.Insert, ...]:
 
 
 def _gather_one(
-    table: sa.Table, values: Mapping[str, sa.ColumnElement[Any]], groups: Sequence[sa.ColumnElement[Any]]
+    table: sa.Table, parts: int, values: Mapping[str, sa.ColumnElement[Any]], groups: Sequence[sa.ColumnElement[Any]]
 ) -> tuple[sa.Delete, sa.Insert]:
     c = table.c
     step, start = sa.bindparam("step_", type_=sa.BigInteger), sa.bindparam("start_", type_=sa.BigInteger)
     whose = [c[name] == sa.bindparam(f"{name}_") for name in ("org", "sandbox", "flow")]
-    hours = (c.step_ms == sa.bindparam("hour_"), c.start_ms >= start, c.start_ms < sa.bindparam("end_"))
+    # Each named, not a range: the key leads to a flow's rows of one start, not of many.
+    within = (
+        c.step_ms == sa.bindparam("shorter_"),
+        c.start_ms.in_([sa.bindparam(f"part_{number}", type_=sa.BigInteger) for number in range(parts)]),
+    )
     # PostgreSQL does not know the type of a parameter that is selected.
     place = (c.org, c.sandbox, sa.cast(step, sa.BigInteger), sa.cast(start, sa.BigInteger), c.flow, sa.literal(""))
-    made = sa.select(*place, *values.values()).where(*whose, *hours).group_by(c.org, c.sandbox, c.flow, *groups)
+    made = sa.select(*place, *values.values()).where(*whose, *within).group_by(c.org, c.sandbox, c.flow, *groups)
     return (
         sa.delete(table).where(*whose, c.step_ms == step, c.start_ms == start),
         sa.insert(table).from_select([*_PLACE, *values], made),

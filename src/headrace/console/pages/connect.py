@@ -9,7 +9,7 @@ import msgspec
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from headrace.console import overview
+from headrace.console import alert_fields, overview
 from headrace.console.calls import call, without_secrets
 from headrace.console.fields import params_of, shown_params, typed_params
 from headrace.console.visit import Console, Visit, mistakes_by_field, page
@@ -207,10 +207,14 @@ def ask_details(visit: Visit) -> Response:
 
 
 def _details_page(visit: Visit, spec: Spec, **context: Any) -> Response:
-    shown = {"description": "", "actions": [], "wrong": {}, "rest": [], "status": 200, **context}
+    shown = {
+        "description": "", "actions": [], "wrong": {}, "rest": [], "status": 200, "alerts": alert_fields.shown({}),
+        "alerts_wrong": {}, **context,
+    }  # fmt: skip
     return visit.page(
         "connect_details.html", steps=STEPS, spec=spec, account_id=visit.path("account_id"),
-        target_id=visit.path("target_id"), marketing=MARKETING, **shown,
+        target_id=visit.path("target_id"), marketing=MARKETING,
+        alert_kinds=alert_fields.KINDS, **shown,
     )  # fmt: skip
 
 
@@ -230,6 +234,9 @@ def finish(visit: Visit) -> Response:
             }
         ],
     }
+    alerts = alert_fields.typed(visit)
+    if alerts:
+        body["transformations"][0]["params"]["headrace"] = {"alerts": alerts}
     if visit.field("description"):
         body["description"] = visit.field("description")
     if actions or own:
@@ -238,10 +245,11 @@ def finish(visit: Visit) -> Response:
         body["sourceConnectionIds"] = [_source(visit)]
         made = flows.create_flow(visit.control, visit.caller, body)
     except UseCaseError as error:
-        wrong, rest = mistakes_by_field(error, "")
+        wrong, rest = mistakes_by_field(error, alert_fields.PREFIX)
         return _details_page(
             visit, spec, status=error.status, wrong=wrong, rest=rest, name=visit.field("name"),
-            description=visit.field("description"), actions=actions,
+            description=visit.field("description"), actions=actions, alerts=alert_fields.shown(alerts),
+            alerts_wrong=wrong,
         )  # fmt: skip
     after = "/ui/activate/{}" if visit.field("then") == "activate" else "/ui/destinations/{}"
     return visit.redirect(after.format(made.id))

@@ -7,18 +7,20 @@ from typing import Any, Final
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from headrace.console import engine, overview, rendering
+from headrace.console import alert_fields, engine, overview, rendering
 from headrace.console.calls import call
 from headrace.console.overview import Row
-from headrace.console.visit import Console, Visit, page
+from headrace.console.visit import Console, Visit, mistakes_by_field, page
 from headrace.control import backfills, dead_letters, flows, pauses, runs, segments, trials
-from headrace.control.access import CONNECT, Permission, require
+from headrace.control.access import ACTIVATE, CONNECT, Permission, require
 from headrace.control.paging import read
+from headrace.control.run_figures import HOUR_MS
 from headrace.errors import UseCaseError
 
 from .destinations import live_by_flow
 
 _RUNS: Final = 24
+_DAY_MS: Final = 24 * HOUR_MS
 TABS: Final = ("runs", "activation", "backfills", "letters", "configuration")
 
 
@@ -28,6 +30,7 @@ def routes(console: Console) -> list[BaseRoute]:
     return [
         page(console, at, show),
         page(console, at + "/edit", edit, change=True),
+        page(console, at + "/alerts", edit_alerts, change=True),
         page(console, at + "/runs/{run_id}", show_run),
         page(console, at + "/backfill", start_backfill, change=True),
         page(console, at + "/backfill/{run_id}", steer_backfill, change=True),
@@ -37,10 +40,10 @@ def routes(console: Console) -> list[BaseRoute]:
     ]
 
 
-def show(visit: Visit, **context: Any) -> Response:
+def show(visit: Visit, tab: str = "", **context: Any) -> Response:
     """The page, with one of its tabs."""
     row = overview.row(visit.control, visit.caller, visit.path("flow_id"))
-    tab = visit.query("tab", TABS[0])
+    tab = tab or visit.query("tab", TABS[0])
     tab = tab if tab in TABS else TABS[0]
     status = visit.ask("status")
     parts = {
@@ -98,7 +101,9 @@ def _activation(visit: Visit, row: Row) -> dict[str, Any]:
     ids = [{"id": each["id"]} for each in row.audiences]
     if ids and visit.may(Permission.VIEW_SEGMENTS):
         known = segments.get_segments(visit.control, visit.caller, {"ids": ids})
-    return {"mapped": row.audiences, "known": known, "paths": row.paths}
+    since_ms = visit.control.clock.now_ms() - _DAY_MS
+    sent = runs.sum_audiences(visit.control, visit.caller, row.id, since_ms=since_ms)
+    return {"mapped": row.audiences, "known": known, "paths": row.paths, "sent": sent}
 
 
 def _backfills(visit: Visit, row: Row) -> dict[str, Any]:
@@ -120,9 +125,12 @@ def _letters(visit: Visit, row: Row) -> dict[str, Any]:
 
 
 def _configuration(visit: Visit, row: Row) -> dict[str, Any]:
+    settings = overview.own_settings(row.flow)
     shown = {name: row.flow[name] for name in ("name", "transformations", "policy") if name in row.flow}
     return {
-        "settings": overview.own_settings(row.flow),
+        "alerts": alert_fields.shown(settings.get("alerts") or {}),
+        "alerts_wrong": {},
+        "alert_kinds": alert_fields.KINDS,
         "document": shown,
         "calls": [
             call(visit, "GET", f"/flows/{row.id}"),
@@ -146,6 +154,29 @@ def edit(visit: Visit) -> Response:
             raise
         return show(visit, status=error.status, told=("bad", error.title, error.problem))
     return visit.redirect(f"/ui/destinations/{flow_id}")
+
+
+def edit_alerts(visit: Visit) -> Response:
+    """Change what is told of the destination, and whom; an empty form leaves it to the installation's settings."""
+    require(visit.caller, ACTIVATE)
+    row = overview.row(visit.control, visit.caller, visit.path("flow_id"))
+    alerts = alert_fields.typed(visit)
+    settings = {name: each for name, each in overview.own_settings(row.flow).items() if name != "alerts"}
+    if alerts:
+        settings["alerts"] = alerts
+    operations = [{"op": "add", "path": "/transformations/0/params/headrace", "value": settings}]
+    try:
+        flows.patch_flow(visit.control, visit.caller, row.id, operations, visit.field("etag"))
+    except UseCaseError as error:
+        if error.status == 403:
+            raise
+        wrong, rest = mistakes_by_field(error, alert_fields.PREFIX)
+        told = ("bad", error.title, "; ".join(rest)) if rest else None
+        return show(
+            visit, status=error.status, tab="configuration", alerts=alert_fields.shown(alerts), alerts_wrong=wrong,
+            told=told,
+        )  # fmt: skip
+    return visit.redirect(f"/ui/destinations/{row.id}?tab=configuration")
 
 
 def show_run(visit: Visit) -> Response:
