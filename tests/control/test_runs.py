@@ -13,7 +13,7 @@ from headrace.control.runs import HOUR_MS, Count, Figures
 from headrace.control.store import Store
 from headrace.errors import UseCaseError
 
-from .plane import ANN, SCOPE, START_MS, caller, one_of_each, plane
+from .plane import ANN, SCOPE, START_MS, caller, flow_body, one_of_each, plane
 
 
 def refused(call: Callable[[], Any]) -> str:
@@ -105,3 +105,22 @@ def test_clients_put_runs_down_and_users_do_not(store: Store) -> None:
     assert refused(lambda: runs.create_run(control, ANN, {"flowId": "none"})) == "1430-400"
     assert refused(lambda: runs.create_run(control, ANN, {"flowId": 1, "params": []})) == "3000-400"
     assert refused(lambda: runs.get_run(control, ANN, "none")) == "1101-404"
+
+
+def test_what_was_delivered_of_each_audience(store: Store) -> None:
+    """Summed over the flow's own hours since a time, the hour that it lies in among them, without runs by clients."""
+    control = plane(store)
+    made = one_of_each(control)
+    other = flows.create_flow(control, ANN, flow_body(made.source, made.target) | {"name": "Other"}).id
+    for hour in range(30):
+        segments = {made.segment: 2, "gone": hour % 2}
+        runs.record_run(control, SCOPE, made.flow, START_MS + hour * HOUR_MS, Figures(segments=segments))
+        runs.record_run(control, SCOPE, other, START_MS + hour * HOUR_MS, Figures(segments={made.segment: 100}))
+    runs.create_run(control, ANN, {"flowId": made.flow})
+
+    def summed(flow: str, hour: float) -> dict[str, int]:
+        return runs.sum_audiences(control, ANN, flow, since_ms=START_MS + int(hour * HOUR_MS))
+
+    assert summed(made.flow, 6.5) == {made.segment: 48, "gone": 12}
+    assert summed(made.flow, 30) == {}
+    assert summed("none", 0) == summed("\0", 0) == {}

@@ -67,7 +67,7 @@ def etag(control: Control, kind: Kind, resource_id: str) -> str:
 
 def run_of(control: Control, made: Made) -> str:
     """A run of the flow."""
-    return runs.record_run(control, ANN.scope, made.flow, 0, runs.Figures()) or ""
+    return runs.record_run(control, ANN.scope, made.flow, 0, runs.Figures(segments={made.segment: 1})) or ""
 
 
 def client_of(control: Control) -> Any:
@@ -218,6 +218,11 @@ CASES = [
     Case("runs.list_runs", lambda c, who, m: [run_of(c, m), R.list_runs(c, who, ANY).items][1], VIEW),
     Case("runs.get_run", lambda c, who, m: R.get_run(c, who, run_of(c, m)), VIEW),
     Case("runs.sum_runs", lambda c, who, m: [run_of(c, m), R.sum_runs(c, who, since_ms=0).flows][1], VIEW),
+    Case(
+        "runs.sum_audiences",
+        lambda c, who, m: [run_of(c, m), list(R.sum_audiences(c, who, m.flow, since_ms=0))][1],
+        VIEW,
+    ),
     Case("runs.create_run", lambda c, who, m: R.create_run(c, who, {"flowId": m.flow, "status": "active"}), CONNECT),
     Case(
         "segments.create_segment",

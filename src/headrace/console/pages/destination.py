@@ -161,7 +161,11 @@ def edit_alerts(visit: Visit) -> Response:
     require(visit.caller, ACTIVATE)
     row = overview.row(visit.control, visit.caller, visit.path("flow_id"))
     alerts = alert_fields.typed(visit)
-    settings = {name: each for name, each in overview.own_settings(row.flow).items() if name != "alerts"}
+    settings = overview.own_settings(row.flow)
+    before = settings.pop("alerts", None) or {}
+    if before.get("mailTo") == []:
+        # Nobody, which a field cannot say: it stays until somebody is named.
+        alerts.setdefault("mailTo", [])
     if alerts:
         settings["alerts"] = alerts
     operations = [{"op": "add", "path": "/transformations/0/params/headrace", "value": settings}]
