@@ -12,8 +12,10 @@ from typing import Any
 
 import msgspec
 import pytest
+import rocksdict
 import zstandard
 
+from headrace import logs
 from headrace.core.flow import Consent
 from headrace.core.link import name
 from headrace.core.model import Identity
@@ -22,7 +24,7 @@ from headrace.destinations.memory import Rule
 from headrace.errors import RefusedError
 from headrace.runtimes.embedded.engine import Engine
 from headrace.runtimes.embedded.refold import refold
-from headrace.state import records
+from headrace.state import records, rocksdb
 from headrace.state.keys import JOURNAL, LEDGER
 from tests.runtimes.living import live, passes, quiet
 from tests.runtimes.road import (
@@ -41,6 +43,8 @@ from tests.runtimes.road import (
 )
 from tests.runtimes.test_pauses import asked, more
 
+_ZSTD = b"\x28\xb5\x2f\xfd"
+_OPTIONS = rocksdb._options
 PLANTED = "planted.person.8731@example.test"
 DEVICE = "device-9d1c-planted"
 MESSAGES = snapshot(
@@ -149,22 +153,62 @@ def test_l2_nothing_is_left_in_any_key_space(disk: Disk, page_rows: int) -> None
         live(road, delete)
 
 
-def test_l2_the_files_of_the_folder_hold_nothing(tmp_path: Path) -> None:
-    """After compaction: every file, as it lies on disk. An uncompressed value is found there before."""
+def _frames(content: bytes) -> Iterator[bytes]:
+    """What the blocks of journal and ledger in a file hold, which are compressed before they are stored."""
+    at = content.find(_ZSTD)
+    while at >= 0:
+        with contextlib.suppress(zstandard.ZstdError):
+            yield zstandard.ZstdDecompressor().decompressobj().decompress(content[at:])
+        at = content.find(_ZSTD, at + 1)
+
+
+def leftovers(folder: Path) -> dict[str, set[bytes]]:
+    """What of the person lies in each file of the folder, as it is there or within a block that is compressed."""
+    found: dict[str, set[bytes]] = {}
+    for path in (p for p in folder.rglob("*") if p.is_file()):
+        content = path.read_bytes()
+        whole = b"\n".join([content, *_frames(content)])
+        if here := {needle for needle in NEEDLES if needle in whole}:
+            found[path.name] = here
+    return found
+
+
+def _uncompressed(cache_bytes: int, memtable_bytes: int) -> rocksdict.Options:
+    """As the state opens its database, but that tables lie on disk as they were written, to be searched."""
+    options = _OPTIONS(cache_bytes, memtable_bytes)
+    options.set_compression_type(rocksdict.DBCompressionType.none())
+    return options
+
+
+@pytest.mark.parametrize("tables", [False, True], ids=["from the log", "from tables"])
+def test_l2_the_files_of_the_folder_hold_nothing(
+    tmp_path: Path, tables: bool, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """After compaction: every file, as it lies on disk; nor what was logged. In any form, all found there before."""
+    monkeypatch.setattr(rocksdb, "_options", _uncompressed)
+    logs.configure("debug", "json")
     disk = RocksDisk(tmp_path)
     road = quiet(disk, story(), MESSAGES)
+    refuse(road, Rule(Verdict.REJECTED, nth=8, times=2), flow_id="g")
     live(road)
-    disk.close()
-    raw = [PLANTED.encode(), DEVICE.encode()]
-
-    def holding() -> list[str]:
-        return [p.name for p in tmp_path.rglob("*") if p.is_file() and any(n in p.read_bytes() for n in raw)]
-
-    assert holding() != []
+    if tables:
+        disk.open().compact()
+        disk.close()  # and the next life reads them
+    before = leftovers(tmp_path)
+    raw_and_ids = {PLANTED.encode(), DEVICE.encode(), *ids([f"email:{PLANTED}", f"ecid:{DEVICE}"])[1::2]}
+    assert raw_and_ids <= set().union(*before.values()), "the positive control finds less than was planted"
+    assert any(name.endswith(".sst" if tables else ".log") for name in before)
     live(road, delete, passes(road, 5))
     assert done(road)["state"] == "done"
+    held = leftovers(tmp_path)
     disk.close()
-    assert holding() == []
+    assert held == {}, "while the process goes on"
+    assert leftovers(tmp_path) == {}
+    logs.get().warning("control", said=PLANTED)
+    said = capfd.readouterr()
+    *lines, control = (said.out + said.err).strip().encode().splitlines()
+    assert [n for n in NEEDLES if n in control] == [PLANTED.encode()]
+    assert [line for line in lines if any(n in line for n in NEEDLES)] == []
 
 
 def test_others_are_explained_as_before(disk: Disk) -> None:

@@ -7,7 +7,8 @@ some at a time. *compacting*: the folder forgets what was overwritten. *done*: t
 
 Holds always (tests/runtimes/test_deletions.py checks each by its number):
     L1  A deletion that was answered is carried out, whatever is killed when; its input is given once.
-    L2  When it is done, no key space holds an identity or the id of the profile in a row from before it.
+    L2  When it is done, no key space holds an identity or the id of the profile in a row from before it, nor does
+        any file of the folder, as it lies on disk.
 """
 
 from __future__ import annotations
