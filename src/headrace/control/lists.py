@@ -62,7 +62,8 @@ def listed(
         return Page(items=[], count=transaction.count(query))
     wanted = None if listing.count else listing.limit + 1
     passed: list[tuple[Resource, dict[str, Any]]] = []
-    step = _SCAN if narrowed.rest else listing.limit + 1
+    # Of records that a reference has led to most pass, so that as many as are wanted are looked at first.
+    step = _SCAN if narrowed.rest and narrowed.refers is None else listing.limit + 1
     while wanted is None or len(passed) < wanted:
         resources = transaction.find(msgspec.structs.replace(query, limit=step))
         items = zip(resources, shown(resources), strict=True)
@@ -70,6 +71,7 @@ def listed(
         if len(resources) < step:
             break
         query = msgspec.structs.replace(query, after=place(resources[-1], listing.order))
+        step = _SCAN
     if listing.count:
         return Page(items=[], count=len(passed))
     more = len(passed) > listing.limit
