@@ -4,29 +4,23 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import msgspec
-
 from headrace.core.compile import READ_ONLY
 from headrace.core.report import Report
 
 from . import connection_rules as rules
-from . import inherited
-from .access import CONNECT, Caller, Permission
+from .access import Caller
 from .catalog import PROFILE_SERVICE, PROFILE_SERVICE_ID
-from .lists import Page, listed
+from .ends import End
+from .lists import Page
 from .paging import Listing
 from .problems import Code, problem, refuse
-from .resources import Kind, Resource, changeable
-from .service import Change, Control, Written, body_of, check_if_match, found, patched, reading, unused, writing
+from .resources import Kind
+from .service import Change, Control, Written
 
 __all__ = [
     "create_source_connection", "delete_source_connection", "get_source_connection", "list_source_connections",
     "patch_source_connection",
 ]  # fmt: skip
-
-_KEYS: Final = ("name", "description", "baseConnectionId", "connectionSpec", "data", "params")
-_DROPPED: Final = READ_ONLY | {"id", "state", "typeInfo"}
-_VIEW: Final = Permission.VIEW_DESTINATIONS
 
 
 def create_source_connection(control: Control, caller: Caller, body: Any) -> Written:
@@ -41,27 +35,12 @@ def create_source_connection(control: Control, caller: Caller, body: Any) -> Wri
     Raises:
         UseCaseError: 1405-400, 1413-400, 3000-400 or 3001-422.
     """
-    with writing(control, caller, *CONNECT) as change:
-        document = _checked(change, body_of(body, _KEYS, _DROPPED))
-        made = change.insert(
-            Resource(
-                kind=Kind.SOURCE,
-                id=control.new_id(),
-                scope=caller.scope,
-                body=document,
-                refers=_refers(document),
-            )
-        )
-        return Written(id=made.id, etag=made.etag)
+    return _SOURCE.create(control, caller, body)
 
 
 def list_source_connections(control: Control, caller: Caller, listing: Listing) -> Page:
     """A part of the source connections; needs View Destinations."""
-    with reading(control, caller, _VIEW) as transaction:
-        return listed(
-            transaction, caller, Kind.SOURCE, listing,
-            lambda records: inherited.connections(transaction, records, caller.sandbox_id),
-        )  # fmt: skip
+    return _SOURCE.list(control, caller, listing)
 
 
 def get_source_connection(control: Control, caller: Caller, source_id: str) -> dict[str, Any]:
@@ -70,9 +49,7 @@ def get_source_connection(control: Control, caller: Caller, source_id: str) -> d
     Raises:
         UseCaseError: 1101-404.
     """
-    with reading(control, caller, _VIEW) as transaction:
-        resource = found(transaction, Kind.SOURCE, caller.scope, source_id)
-        return inherited.connections(transaction, [resource], caller.sandbox_id)[0]
+    return _SOURCE.get(control, caller, source_id)
 
 
 def patch_source_connection(
@@ -83,13 +60,7 @@ def patch_source_connection(
     Raises:
         UseCaseError: 1101-404, 1403-400, 1404-412, 1413-400, 1421-400, 1434-400, 1455-400 or 3000-400.
     """
-    with writing(control, caller, *CONNECT) as change:
-        old = change.found(Kind.SOURCE, source_id)
-        changeable(old)
-        document = _checked(change, body_of(patched(control, old, old.body, operations, if_match), _KEYS))
-        new = msgspec.structs.replace(old, body=document, refers=_refers(document))
-        made = change.replace(old, new)
-        return Written(id=made.id, etag=made.etag)
+    return _SOURCE.patch(control, caller, source_id, operations, if_match)
 
 
 def delete_source_connection(control: Control, caller: Caller, source_id: str, if_match: str | None = None) -> None:
@@ -98,12 +69,7 @@ def delete_source_connection(control: Control, caller: Caller, source_id: str, i
     Raises:
         UseCaseError: 1101-404, 1404-412, 1421-400, or 1447-400 while flows use it.
     """
-    with writing(control, caller, *CONNECT) as change:
-        resource = change.found(Kind.SOURCE, source_id)
-        check_if_match(control, resource, if_match)
-        changeable(resource)
-        unused(change, resource)
-        change.remove(resource)
+    _SOURCE.delete(control, caller, source_id, if_match)
 
 
 def _checked(change: Change, document: dict[str, Any]) -> dict[str, Any]:
@@ -131,5 +97,4 @@ def _checked(change: Change, document: dict[str, Any]) -> dict[str, Any]:
     return document
 
 
-def _refers(document: dict[str, Any]) -> tuple[str, ...]:
-    return (document["baseConnectionId"],) if document.get("baseConnectionId") else ()
+_SOURCE: Final = End(Kind.SOURCE, _checked, READ_ONLY | {"id", "state", "typeInfo"})
