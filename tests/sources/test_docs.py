@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from headrace.sources import arrivals, http, lines, listener, problems, trail
+from headrace.sources import arrivals, heads, http, lines, problems, trail
 
 DOCS = (Path(__file__).parents[2] / "docs" / "sources.md").read_text()
 
@@ -23,5 +23,5 @@ def test_limits_are_documented() -> None:
     assert f"the queue ({http.QUEUE_BYTES >> 20} MiB)" in DOCS
     assert http.MAX_BODY_BYTES * 2 + arrivals.OVERHEAD_BYTES < http.QUEUE_BYTES
     assert f"first {lines.HEAD_BYTES >> 10} KiB" in DOCS
-    assert f"headers take over {listener.HEAD_BYTES >> 10} KiB" in DOCS
+    assert f"headers take over {heads.HEAD_BYTES >> 10} KiB" in DOCS
     assert (trail.FIRST_BYTES, f"the last {trail.LAST_BYTES >> 10} KiB" in DOCS) == (1 << 20, True)

@@ -8,13 +8,10 @@ from typing import Any, Final
 
 import msgspec
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from headrace.errors import SourceUnreadableError
+from headrace.sources.heads import BoundedHeads
 from headrace.sources.problems import problem
-
-HEAD_BYTES: Final = 65_536
-"""The most a request's line and headers may take."""
 
 LINGER_S: Final = 1.0
 """How long a refused client may go on sending before the connection is closed."""
@@ -22,34 +19,17 @@ LINGER_S: Final = 1.0
 _LINES: Final = {400: b"HTTP/1.1 400 Bad Request\r\n", 431: b"HTTP/1.1 431 Request Header Fields Too Large\r\n"}
 
 
-class _Protocol(HttpToolsProtocol):
+class _Protocol(BoundedHeads):
     """uvicorn's protocol with a bound on the head of a request, and errors in our shape."""
 
-    _head_bytes = 0
-    _in_head = True
     _refused = False
 
     def data_received(self, data: bytes) -> None:
-        if self._refused:
-            return
-        if self._in_head:
-            self._head_bytes += len(data)
-            if self._head_bytes - len(data) > HEAD_BYTES:
-                self._refuse("head-too-large")
-                return
-        super().data_received(data)
+        if not self._refused:
+            super().data_received(data)
 
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self._in_head, self._head_bytes = True, 0
-
-    def on_headers_complete(self) -> None:
-        self._in_head = False
-        super().on_headers_complete()
-
-    def on_message_complete(self) -> None:
-        super().on_message_complete()
-        self._in_head, self._head_bytes = True, 0
+    def head_too_large(self) -> None:
+        self._refuse("head-too-large")
 
     def send_400_response(self, msg: str) -> None:
         self._refuse("bad-request")
