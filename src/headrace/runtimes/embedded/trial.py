@@ -1,7 +1,8 @@
 """Write one test record to where a flow writes, and tell what the destination answered.
 
 It goes past outbox, lanes and ledger: it is nobody's export, is never sent again, and is in no total. On the stream
-it is told by its block ``_headrace``, whose ``cause.kind`` is ``test``, whether the flow adds such blocks or not.
+it is told by its block ``_headrace``, whole and with the ``cause.kind`` ``test``, whether the flow adds such blocks or
+not.
 """
 
 from __future__ import annotations
@@ -142,9 +143,7 @@ def made_up(flow: CompiledFlow, now_ms: int) -> bytes:
 
 
 def _block(flow: CompiledFlow, version: str, now_ms: int) -> Any:
-    """The mark; whole where the flow adds such blocks, as a consumer of it expects."""
-    if not flow.metadata:
-        return {"cause": {"kind": KIND}}
+    """The mark: a whole block whether the flow adds such blocks or not, so that any consumer can read and skip it."""
     digest = hashlib.blake2b(f"{flow.id}\0{now_ms}".encode(), digest_size=16).hexdigest()
     # Each is the first and only one of its epoch: neither a repeat nor behind a gap.
     part = message.metadata_part(
