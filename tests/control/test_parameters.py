@@ -13,7 +13,7 @@ from headrace.settings import Secret
 
 PARAMETERS = (
     Parameter("text", "T", "A text."),
-    Parameter("must", "M", "Needed.", required=True, pattern="[a-z]+"),
+    Parameter("must", "M", "Needed.", required=True, pattern="[a-z]+", form="small letters"),
     Parameter("secret", "S", "Hidden.", secret=True, pattern="[a-z]+"),
     Parameter("flag", "F", "A flag.", "boolean", default=False),
     Parameter("count", "C", "A count.", "integer", default=5, least=1, most=9),
@@ -49,8 +49,8 @@ NAMES = "text, must, secret, flag, count, low, high, any, mode"
     [
         ({}, "p.must: is missing: Needed."),
         ({"must": ""}, "p.must: is empty: Needed."),
-        ({"must": "A"}, "p.must: 'A' does not have the right form (allowed: [a-z]+)"),
-        ({"must": "a\n"}, "p.must: 'a\\n' does not have the right form (allowed: [a-z]+)"),
+        ({"must": "A"}, "p.must: 'A' does not have the right form (allowed: small letters)"),
+        ({"must": "a\n"}, "p.must: 'a\\n' does not have the right form (allowed: small letters)"),
         ({"must": 1}, "p.must: must be text, not a number; put it in quotes"),
         ({"must": ["a"]}, "p.must: must be text, not a list"),
         ({"must": "a", "secret": "KEY"}, "p.secret: the value does not have the right form (allowed: [a-z]+)"),
@@ -67,7 +67,7 @@ NAMES = "text, must, secret, flag, count, low, high, any, mode"
         ({"must": "a", "Mode": "safe"}, f"p.Mode: unknown key (allowed: {NAMES})"),
         (
             {"must": Referenced("KEY", "${env:K}")},
-            "p.must: '${env:K}' does not have the right form (allowed: [a-z]+)",
+            "p.must: '${env:K}' does not have the right form (allowed: small letters)",
         ),
     ],
 )

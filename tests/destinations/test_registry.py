@@ -40,6 +40,7 @@ def test_a_spec_is_whole(spec: Spec) -> None:
         assert len(set(names)) == len(names)
         for each in parameters:
             re.compile(each.pattern)
+            assert bool(each.form) == bool(each.pattern), f"{each.name}: say in words what the pattern asks for"
             assert each.title, each.name
             assert each.help.endswith("."), each.name
             if each.type == "integer":

@@ -69,7 +69,7 @@ def _text_problem(parameter: Parameter, value: str, value_shown: str) -> tuple[s
     if parameter.choices and value not in parameter.choices:
         return f"{value_shown} is not known", ", ".join(parameter.choices)
     if parameter.pattern and not re.fullmatch(parameter.pattern, value):
-        return f"{value_shown} does not have the right form", parameter.pattern
+        return f"{value_shown} does not have the right form", parameter.form or parameter.pattern
     return "", ""
 
 

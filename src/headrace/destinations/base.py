@@ -164,6 +164,7 @@ class Parameter(msgspec.Struct, frozen=True):
         default: Used when absent.
         choices: The allowed values, empty for any.
         pattern: Regular expression that a string must match whole, empty for any.
+        form: What the pattern asks for, in words: said in mistakes, which never show a regular expression.
         least: Smallest integer.
         most: Largest integer.
     """
@@ -177,6 +178,7 @@ class Parameter(msgspec.Struct, frozen=True):
     default: Any = None
     choices: tuple[str, ...] = ()
     pattern: str = ""
+    form: str = ""
     least: int | None = None
     most: int | None = None
 

@@ -189,7 +189,12 @@ class MemoryDestination:
         auth=(AuthSpec("No authentication", "None", ()),),
         target=(
             Parameter(
-                "stream", "Stream", "Any name; it comes to be with its first use.", required=True, pattern=r".{1,128}"
+                "stream",
+                "Stream",
+                "Any name; it comes to be with its first use.",
+                required=True,
+                pattern=r".{1,128}",
+                form="one line of 1 to 128 characters",
             ),
             *TARGET_TOGGLES,
             Parameter("shards", "Shards", "Over which keys are spread.", "integer", default=1, least=1, most=1000),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from headrace.destinations.base import TARGET_TOGGLES, Limit, Parameter, Spec
-from headrace.destinations.kinesis.auth import AUTH, REGION_PATTERN
+from headrace.destinations.kinesis.auth import AUTH, REGION_FORM, REGION_PATTERN
 
 __all__ = ["MIB", "REGION_PATTERN", "SPEC", "STREAM_PATTERN"]
 
@@ -26,8 +26,13 @@ SPEC: Final = Spec(
     description="Streams the profiles of chosen audiences to an Amazon Kinesis data stream as JSON, in real time.",
     auth=AUTH,
     target=(
-        Parameter("stream", "Stream", "Name of an existing data stream.", required=True, pattern=STREAM_PATTERN),
-        Parameter("region", "Region", "When given, the same as the connection's.", pattern=REGION_PATTERN),
+        Parameter(
+            "stream", "Stream", "Name of an existing data stream.", required=True, pattern=STREAM_PATTERN,
+            form="1 to 128 letters, digits and _.-",
+        ),
+        Parameter(
+            "region", "Region", "When given, the same as the connection's.", pattern=REGION_PATTERN, form=REGION_FORM
+        ),
         *TARGET_TOGGLES,
         Parameter(
             "maxRequestRecords", "Records a request", "The most records in one request.", "integer",
