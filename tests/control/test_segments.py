@@ -85,14 +85,19 @@ def test_wrong_definitions_are_refused_with_all_places(fields: dict[str, Any], p
 
 
 def test_wrong_audiences_are_refused() -> None:
-    """An external one without a namespace, in the platform's, with an expression, or of another type."""
+    """An external one without a namespace, with an expression, or of another type."""
     for body in (
         {"name": "n"},
-        {"name": "n", "namespace": "AEPSegments"},
         {"name": "n", "namespace": "AAM", "type": "ExternalAudience", "expression": segment_body()["expression"]},
         {"name": "n", "namespace": "AAM", "type": "Other"},
     ):
         assert refused(partial(segments.create_audience, plane(), ANN, body)).error_code == "3000-400"
+
+
+def test_an_audience_of_another_platform_needs_no_expression() -> None:
+    """Its definition stays where it was made; its memberships come with the updates, in the namespace ups."""
+    made = segments.create_audience(plane(), ANN, {"name": "n", "namespace": "AEPSegments", "id": "s"})
+    assert (made["audienceId"], made["namespace"]) == ("s", "AEPSegments")
 
 
 def test_names_and_ids_are_taken_once(store: Store) -> None:

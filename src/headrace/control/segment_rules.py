@@ -109,9 +109,8 @@ def _check(report: Report, document: Mapping[str, Any], *, external: bool) -> No
     report.text(document, "name", "", required=True)
     for name in ("description", "mergePolicyId"):
         report.text(document, name, "")
-    namespace = report.text(document, "namespace", "", required=external)
-    if external and namespace == PLATFORM_NAMESPACE and document.get("namespace") is not None:
-        report.mistake("namespace", "is the platform's own, whose audiences have an expression")
+    # One of the platform's namespace without an expression is defined elsewhere, and comes with the updates.
+    report.text(document, "namespace", "", required=external)
     report.choice(document, "lifecycleState", "", _LIFE)
     report.choice(document, "originName", "", ORIGINS)
     report.whole(document, "ttlInDays", "", least=1, most=36_500)
