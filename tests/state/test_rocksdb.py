@@ -269,3 +269,31 @@ def test_a_folder_that_may_not_be_written_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="ermission"):
         opened(tmp_path / "a")
     (tmp_path / "a" / "db").chmod(0o700)
+
+
+@pytest.mark.parametrize("earlier", [False, True], ids=["in memory", "in a table"])
+def test_what_was_deleted_is_in_no_file_after_compaction(tmp_path: Path, earlier: bool) -> None:
+    """Neither its key nor its value: not in a table, not in the log, not in the list of tables."""
+
+    def holding() -> list[str]:
+        return [p.name for p in tmp_path.rglob("*") if p.is_file() and b"planted" in p.read_bytes()]
+
+    state = RocksState(tmp_path)
+    batch = state.batch()
+    for key in (b"planted-first", b"prod", b"planted-last"):
+        batch.put(key, b"planted-value")
+    batch.put(b"kept", b"kept")
+    state.commit(batch)
+    state.sync()
+    if earlier:
+        state.compact()
+    assert holding() != []
+    batch = state.batch()
+    for key in (b"planted-first", b"prod", b"planted-last"):
+        batch.delete(key)
+    state.commit(batch)
+    state.compact()
+    assert holding() == []
+    assert list(state.snapshot()) == [(b"kept", b"kept")]
+    state.close()
+    assert holding() == []

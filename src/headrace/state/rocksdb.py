@@ -17,7 +17,9 @@ from typing import Any, Final
 import msgspec
 from rocksdict import (
     BlockBasedOptions,
+    BottommostLevelCompaction,
     Cache,
+    CompactOptions,
     DBCompressionType,
     DBRecoveryMode,
     Options,
@@ -167,7 +169,11 @@ class RocksState:
         """See ``state.base.State``."""
         with _translated(self._folder):
             self._db.flush()
-            self._db.compact_range(None, None)
+            # Every table is written anew: one that overlaps no other would only be moved to the last level, and the
+            # marks of what was deleted, which hold its key, with it.
+            whole = CompactOptions()
+            whole.set_bottommost_level_compaction(BottommostLevelCompaction.force_optimized())
+            self._db.compact_range(None, None, whole)
             # The manifest names the first and last key of every table, also of those that are no more. At its size of
             # one byte each edit begins a new one with the tables there are: so one more edit, by deleting nothing.
             self._db.delete(b"\0")
