@@ -20,7 +20,7 @@ from typing import Any
 import boto3
 import msgspec
 
-from headrace.consumer import Deduplicator, MessageError, Taken
+from headrace.consumer import Deduplicator, MessageError, NoMetadataError, Taken
 
 PAGE_RECORDS = 1000
 IDLE_S = 0.25
@@ -42,6 +42,8 @@ class Counts(msgspec.Struct):
     repeats: int = 0
     late: int = 0
     missing: int = 0
+    tests: int = 0
+    without_metadata: int = 0
     foreign: int = 0
 
 
@@ -123,9 +125,17 @@ class Consumer:
         counts = self.counts
         try:
             taken = self._seen.look(data)
+        except NoMetadataError as error:
+            counts.without_metadata += 1  # the flow's setting is off; told once, for it holds of all its messages
+            if counts.without_metadata == 1:
+                sys.stderr.write(f"skipped a record, and counts others like it: {error}\n")
+            return
         except MessageError as error:
-            counts.foreign += 1  # somebody else writes to this stream too, or metadata is off
+            counts.foreign += 1  # somebody else writes to this stream too
             sys.stderr.write(f"skipped a record: {error}\n")
+            return
+        if taken.is_test:
+            counts.tests += 1  # sent by hand, about a person who is not
             return
         if taken.is_repeat:
             counts.repeats += 1
@@ -161,6 +171,8 @@ def main(arguments: list[str] | None = None) -> int:
                 time.sleep(IDLE_S)
     except KeyboardInterrupt:
         pass
+    if consumer.counts.without_metadata:
+        sys.stderr.write(f"skipped {consumer.counts.without_metadata} records without metadata\n")
     sys.stderr.write(msgspec.json.encode(consumer.counts).decode() + "\n")
     return 0
 

@@ -19,13 +19,18 @@ from examples import boto3_consumer, lambda_consumer
 from headrace import bootstrap, settings
 from headrace.consumer import Taken
 from headrace.consumer import read as read_message
+from headrace.runtimes.embedded.trial import send_test
 from headrace.sources.jsonl import JsonLines
 from headrace.testing import Change, Child
 from tests import servers
 from tests.destinations.kinesis.streams import KEYS, REGION, client, create, read
 from tests.e2e.updates import configuration, write_updates
+from tests.runtimes.living import live, quiet
+from tests.runtimes.road import MemoryDisk, flow, snapshot
 
 UPDATES = 400
+NONE = {"tests": 0, "without_metadata": 0, "foreign": 0}
+"""Counts of a stream with nothing but exports of flows with metadata."""
 
 pytestmark = [pytest.mark.moto, pytest.mark.slow]
 
@@ -119,12 +124,12 @@ def test_the_boto3_consumer_takes_each_message_once(stream: Written, tmp_path: P
     applied, counts = run(stream.name, tmp_path / "checkpoint")
     assert applied == stream.expected
     total = sum(map(len, stream.expected.values()))
-    assert counts == {"applied": total, "repeats": 0, "late": 0, "missing": 0, "foreign": 0}
+    assert counts == {"applied": total, "repeats": 0, "late": 0, "missing": 0, **NONE}
     stream.again(3)
     applied, counts = run(stream.name, tmp_path / "checkpoint")
     assert applied == {}
     again = sum(min(3, len(ids)) for ids in stream.expected.values())
-    assert counts == {"applied": 0, "repeats": again, "late": 0, "missing": 0, "foreign": 0}
+    assert counts == {"applied": 0, "repeats": again, "late": 0, "missing": 0, **NONE}
 
 
 def test_the_boto3_consumer_goes_on_after_a_crash(stream: Written, tmp_path: Path) -> None:
@@ -144,6 +149,30 @@ def test_the_boto3_consumer_goes_on_after_a_crash(stream: Written, tmp_path: Pat
     while second.round():
         pass
     assert second.counts == boto3_consumer.Counts(repeats=len(stream.expected), foreign=1)
+
+
+def trial(metadata: bool = True) -> bytes:
+    """A test record as the engine writes it."""
+    road = quiet(MemoryDisk(), [], snapshot(flow(metadata=metadata)))
+    live(road, lambda engine: send_test(engine, "f", clock=road.clock))
+    return road.arrived()[0]
+
+
+def test_the_boto3_consumer_skips_tests_and_tells_of_missing_metadata_once(moto_url: str, tmp_path: Path) -> None:
+    """Test records are counted and not applied; of messages without a block the first is told, and the sum."""
+    kinesis = client(moto_url)
+    name = create(kinesis)
+    for data in (trial(), trial(metadata=False), *[b'{"identityMap":{}}'] * 3):
+        kinesis.put_record(StreamName=name, PartitionKey="x", Data=data)
+    command = [sys.executable, "examples/boto3_consumer.py", name, "--checkpoint", str(tmp_path / "c"), "--once"]
+    done = subprocess.run(
+        command, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=50, check=True
+    )  # fmt: skip
+    first, total, counts = done.stderr.splitlines()
+    assert "metadata: true" in first
+    assert total == "skipped 3 records without metadata"
+    assert msgspec.json.decode(counts) == msgspec.to_builtins(boto3_consumer.Counts(tests=2, without_metadata=3))
+    assert done.stdout == ""
 
 
 def test_the_boto3_consumer_keeps_order_through_a_reshard(tmp_path: Path) -> None:
@@ -245,6 +274,15 @@ def test_the_lambda_consumer_drops_a_batch_that_comes_again(
     for batch in batches(stream, 40):
         assert lambda_consumer.handler(batch, None) == {"batchItemFailures": []}
         assert lambda_consumer.handler(batch, None) == {"batchItemFailures": []}
+    assert applied.ids == stream.expected
+
+
+def test_the_lambda_consumer_skips_tests(stream: Written, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test record is neither applied nor failed."""
+    stream.kinesis.put_record(StreamName=stream.name, PartitionKey="x", Data=trial())
+    applied = Applied()
+    monkeypatch.setattr(lambda_consumer, "apply", applied)
+    assert all(lambda_consumer.handler(batch, None) == {"batchItemFailures": []} for batch in batches(stream, 40))
     assert applied.ids == stream.expected
 
 

@@ -1,8 +1,8 @@
 """Write one test record to where a flow writes, and tell what the destination answered.
 
 It goes past outbox, lanes and ledger: it is nobody's export, is never sent again, and is in no total. On the stream
-it is told by its block ``_headrace``, whole and with the ``cause.kind`` ``test``, whether the flow adds such blocks or
-not.
+it is told by its block ``_headrace``, whose ``cause.kind`` is ``test``; the block is whole whether the flow adds such
+blocks or not.
 """
 
 from __future__ import annotations
