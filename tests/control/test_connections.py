@@ -30,6 +30,7 @@ from .plane import (
     one_of_each,
     plane,
     platform_body,
+    source_body,
     target_body,
 )  # fmt: skip
 
@@ -331,3 +332,18 @@ def test_a_change_is_told_after_it_is_stored(store: Store) -> None:
     refused(lambda: flows.create_flow(control, ANN, flow_body(made.source, made.target, "none")))
     B.get_connection(control, ANN, made.connection)
     assert len(told) == count
+
+
+def test_null_counts_as_absent_in_what_a_flow_has_of_ends(store: Store) -> None:
+    """When it is made and when it is patched: an answer holds what its schema says, or nothing."""
+    control = plane(store)
+    made = one_of_each(control)
+    empty = {"description": None, "data": {"format": None}, "params": None}
+    source = source_connections.create_source_connection(control, ANN, source_body(made.platform) | empty).id
+    shown = source_connections.get_source_connection(control, ANN, source)
+    assert (shown["data"], "description" in shown, "params" in shown) == ({}, False, False)
+    target = target_connections.get_target_connection(control, ANN, made.target)
+    operations = [{"op": "add", "path": f"/{name}", "value": None} for name in ("description", "data")]
+    target_connections.patch_target_connection(control, ANN, made.target, operations, target["etag"])
+    after = target_connections.get_target_connection(control, ANN, made.target)
+    assert {"description", "data"} & after.keys() == set()
