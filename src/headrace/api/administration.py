@@ -12,7 +12,7 @@ from headrace.control.resources import Kind
 from .call import Answer, Call
 from .flow_service import IF_MATCH_MAYBE
 from .operation import Handler, Operations, Parameter
-from .shapes import TIME_MS, ref
+from .schemas import TIME_MS, ref
 
 operations: Final = Operations("", "Administration")
 _SANDBOXES: Final = "/data/foundation/sandbox-management/sandboxes"

@@ -9,7 +9,7 @@ from headrace.control.access import ACTIVATE, Permission
 
 from .call import Answer, Call
 from .operation import Operations, Parameter
-from .shapes import FREE, ref
+from .schemas import FREE, ref
 
 operations: Final = Operations("", "Backfills and dead letters")
 _FLOW: Final = "/headrace/flows/{id}"

@@ -16,7 +16,7 @@ from headrace.errors import UseCaseError
 from .call import After, Answer, Call
 from .flow_service import BASE, CREATED, DELETED, LISTING, PATCHED, TOKEN, listed, one, written
 from .operation import Operations
-from .shapes import items, page, ref
+from .schemas import items, page, ref
 
 operations: Final = Operations(BASE, "Connections")
 ours: Final = Operations("", "Connections")

@@ -9,7 +9,7 @@ from headrace.control.service import Written
 
 from .call import Answer
 from .operation import Parameter
-from .shapes import ref
+from .schemas import ref
 
 BASE: Final = "/data/foundation/flowservice"
 

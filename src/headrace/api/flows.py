@@ -22,7 +22,7 @@ from .flow_service import (
     written,
 )  # fmt: skip
 from .operation import Operations, Parameter
-from .shapes import items, page, ref
+from .schemas import items, page, ref
 
 operations: Final = Operations(BASE, "Flows")
 _VIEW: Final = (Permission.VIEW_DESTINATIONS,)

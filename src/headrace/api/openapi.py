@@ -10,7 +10,8 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from .operation import Operation, Operations, Parameter
-from .shapes import COMPONENTS, ref
+from .schemas import ref
+from .shapes import COMPONENTS
 
 DESCRIPTION: Final = (
     "Headrace's control plane. The resources are those of Adobe's Flow Service and Segmentation Service APIs, so "

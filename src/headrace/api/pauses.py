@@ -9,7 +9,7 @@ from headrace.control.access import ACTIVATE, CONNECT, Permission
 
 from .call import Answer, Call
 from .operation import Operations
-from .shapes import ref
+from .schemas import ref
 
 operations: Final = Operations("/headrace/flows", "Pauses")
 _VIEW: Final = (Permission.VIEW_DESTINATIONS,)

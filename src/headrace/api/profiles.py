@@ -10,7 +10,7 @@ from headrace.control.problems import Code, problem
 
 from .call import Answer, Call
 from .operation import Operations, Parameter
-from .shapes import FREE, ref
+from .schemas import FREE, ref
 
 operations: Final = Operations("", "Profiles")
 _PATH: Final = "/data/core/ups/access/entities"

@@ -10,7 +10,7 @@ from headrace.control.access import DEFINE, Permission
 from .call import Answer, Call
 from .flow_service import IF_MATCH_MAYBE
 from .operation import Operations, Parameter
-from .shapes import ref
+from .schemas import ref
 
 operations: Final = Operations("/data/core/ups", "Audiences")
 _VIEW: Final = (Permission.VIEW_SEGMENTS,)

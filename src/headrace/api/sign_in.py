@@ -10,7 +10,7 @@ from headrace.settings import Secret
 
 from .call import Answer, Call
 from .operation import Operations
-from .shapes import ref
+from .schemas import ref
 
 operations: Final = Operations("", "Sign-in")
 

@@ -10,7 +10,7 @@ from headrace.control.access import Permission
 from .call import Answer, Call
 from .flow_service import BASE, PROPERTY, TOKEN, listed, one
 from .operation import Operations
-from .shapes import FREE, items, page, ref
+from .schemas import FREE, items, page, ref
 
 operations: Final = Operations(BASE, "Specs")
 _VIEW: Final = (Permission.VIEW_DESTINATIONS,)
