@@ -60,7 +60,7 @@ def test_steps_carry_everything_and_finish_stores_it(installation: Sample, visit
     assert flow_of(installation, flow) == before
     assert "3 audiences of 250 recommended" in review
     assert "Downloaded the white paper" in review
-    done = visitor.post(path, step="finish", **carried(review)).text
+    done = visitor.get(visitor.post(path, step="finish", **carried(review)).headers["location"]).text
     assert "3 audiences are activated" in done
     assert "curl -X PATCH" in done
     stored = flow_of(installation, flow)
@@ -79,7 +79,7 @@ def test_steps_carry_everything_and_finish_stores_it(installation: Sample, visit
 
 
 def test_a_new_flow_begins_with_the_usual_fields(fresh: Sample, visit: Visit) -> None:
-    """The four fields of AEP are there before anything was chosen."""
+    """AEP's fields are there before anything was chosen, and what tells a repeat; no audience is said at once."""
     visitor = visit(fresh)
     step = visitor.post("/ui/connect/5c0a5e35-7f0e-4d41-9d1c-8f6d0b8f2a11", name="Memory", use="new").headers[
         "location"
@@ -87,7 +87,16 @@ def test_a_new_flow_begins_with_the_usual_fields(fresh: Sample, visit: Visit) ->
     checked = visitor.post(step, **{"p.stream": "leads"}).text
     details = re.findall(rf'href="({step}/[^"]+)"', checked)[0]
     path = visitor.post(details, name="Leads", then="activate").headers["location"]
-    assert carried(visitor.get(path).text)["path"] == list(USUAL)
+    fields = carried(visitor.get(path).text)
+    assert fields["path"] == list(USUAL)
+    assert fields["switch.metadata"] == ["true"]
+    assert fields["switch.onDelete"] == ["false"]
+    told = visitor.post(path, step="attributes", **fields).text
+    assert "No audience is ticked" in told
+    review = visitor.post(path, step="review", **carried(visitor.post(path, step="without", **fields).text)).text
+    assert "profileSelectors" not in review
+    assert "transformations[0]" not in review.split("<main")[1]
+    assert re.search(r'<button class="button" name="step" value="finish">', review), "nothing would be sent"
 
 
 def test_preview_is_what_the_core_would_send(installation: Sample, visit: Visit) -> None:
@@ -120,7 +129,9 @@ def test_preview_says_why_nothing_would_be_sent(installation: Sample, visit: Vis
         "no profile has this identity"
         in visitor.post(preview, audience="crm-loyal", **{**real, "sample_id": "x"}).text
     )
-    assert "profileSelectors" in visitor.post(preview, audience="crm-loyal", path="a..b").text
+    wrong = visitor.post(preview, audience="crm-loyal", path="a..b").text
+    assert "This needs another look" in wrong
+    assert "profileSelectors" not in wrong, "places in the document are for those who see it"
 
 
 def test_two_people_at_once(installation: Sample, visit: Visit) -> None:
@@ -128,10 +139,12 @@ def test_two_people_at_once(installation: Sample, visit: Visit) -> None:
     visitor, flow = visit(installation), installation.flows[0]
     path = f"/ui/activate/{flow}"
     fields = carried(visitor.get(path).text)
-    assert visitor.post(path, step="finish", **fields).status_code == 200
+    stored = visitor.post(path, step="finish", **fields)
+    assert stored.status_code == 303, "reloading what follows stores nothing again"
     late = visitor.post(path, step="finish", **fields)
     assert late.status_code == 412
-    assert "Version not matching" in late.text
+    assert "This was changed meanwhile" in late.text
+    assert f'<a href="{path}">Load again</a>' in late.text
     assert carried(late.text)["audience"] == fields["audience"]
 
 

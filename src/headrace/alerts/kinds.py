@@ -66,7 +66,8 @@ KINDS: Final[dict[str, About]] = {
     "refused-updates": About(
         "warning",
         "Updates were refused",
-        "Look at them with: headrace dead-letters list. Whoever sends them must mend them.",
+        "Those that came by HTTP were refused at the door, with the reason in the answer; they are not kept. Those "
+        "of files and streams are kept: headrace dead-letters list. Whoever sends them must mend them.",
     ),
     "run-failed": About(
         "warning",

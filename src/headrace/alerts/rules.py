@@ -251,7 +251,9 @@ class Rules:
             yield Cause("sources-held", detail="a backlog is over its budget")
         refused = seen.refused - self._past[""][0][1].dead_lettered
         if refused > 0:
-            yield Cause("refused-updates", detail=f"{refused:,} updates were refused")
+            yield Cause(
+                "refused-updates", detail=f"{_count(refused, 'update')} {'was' if refused == 1 else 'were'} refused"
+            )
         opened = {alert.key for alert in self.memory.open}
         for flow in seen.flows:
             yield from self._of_flow(flow, self._past[flow.id][0][1], opened)
@@ -262,13 +264,23 @@ class Rules:
     def _of_flow(self, flow: FlowSeen, before: FlowSeen, opened: set[str]) -> Iterator[Cause]:
         if flow.paused:
             kind = "dead-letter-cap" if flow.capped else "flow-paused"
-            yield Cause(kind, flow.id, flow.name, f"{flow.pending:,} exports wait")
+            yield Cause(
+                kind,
+                flow.id,
+                flow.name,
+                f"{_count(flow.pending, 'export')} {'waits' if flow.pending == 1 else 'wait'}",
+            )
         elif flow.halted:
             yield Cause("destination-halted", flow.id, flow.name, flow.halted)
         elif flow.breaker:
             yield Cause("breaker-open", flow.id, flow.name, flow.breaker)
         if flow.overflow:
-            yield Cause("catch-up", flow.id, flow.name, f"{flow.pending:,} exports wait")
+            yield Cause(
+                "catch-up",
+                flow.id,
+                flow.name,
+                f"{_count(flow.pending, 'export')} {'waits' if flow.pending == 1 else 'wait'}",
+            )
         lag_s = self._limits.lag_s if flow.alerts.lag_s is None else flow.alerts.lag_s
         lag = Cause(
             "lag",
@@ -281,7 +293,7 @@ class Rules:
             yield lag
         letters = flow.dead_lettered - before.dead_lettered
         if letters > 0:
-            yield Cause("dead-letters", flow.id, flow.name, f"{letters:,} exports")
+            yield Cause("dead-letters", flow.id, flow.name, _count(letters, "export"))
         yield from self._skips(flow, before, opened)
 
     def _skips(self, flow: FlowSeen, before: FlowSeen, opened: set[str]) -> Iterator[Cause]:
@@ -294,6 +306,10 @@ class Rules:
         limit = percent / 2 if cause.key in opened else percent
         if whole >= self._limits.least_changes and count * 100 > limit * whole:
             yield cause
+
+
+def _count(number: int, of: str) -> str:
+    return f"{number:,} {of}{'' if number == 1 else 's'}"
 
 
 def _reasons(counts: dict[str, int]) -> str:

@@ -17,10 +17,9 @@ from . import overview
 from .overview import Row
 from .visit import Visit
 
-USUAL: Final = (
-    *("person.name.firstName", "person.name.lastName", "personalEmail.address", "segmentMembership.status"),
-)
-"""The fields that AEP maps from the start (activate streaming destinations, 2025)."""
+USUAL: Final = ("person.name.firstName", "person.name.lastName", "personalEmail.address")
+"""The fields that AEP maps from the start (activate streaming destinations, 2025), save ``segmentMembership.status``:
+every message holds the memberships, and no schema of profiles knows that path."""
 SWITCHES: Final[tuple[tuple[str, str, str], ...]] = (
     ("metadata", "false", "true"),
     ("membershipScope", "all", "mapped"),
@@ -29,6 +28,8 @@ SWITCHES: Final[tuple[tuple[str, str, str], ...]] = (
     ("onDelete", "nothing", "exit"),
 )
 """Settings of ours that the wizard offers: name, what it is without, what it is with."""
+RECOMMENDED: Final = ("metadata",)
+"""Those that a flow which maps nothing yet begins with: without them consumers cannot tell a repeat."""
 
 
 class Audience(msgspec.Struct, kw_only=True):
@@ -105,6 +106,7 @@ def _attribute(path: str) -> dict[str, Any]:
 def begun(row: Row) -> Draft:
     """A draft of what a flow maps now; one that maps nothing yet begins with the usual fields."""
     settings = overview.own_settings(row.flow)
+    fresh = not row.audiences and not row.paths
     audiences = [
         Audience(
             id=each["id"],
@@ -119,7 +121,7 @@ def begun(row: Row) -> Draft:
         etag=str(row.flow["etag"]),
         audiences=audiences,
         paths=row.paths or ([] if audiences else list(USUAL)),
-        switches={name: settings.get(name) in (True, on) for name, _, on in SWITCHES},
+        switches={name: settings.get(name, fresh and name in RECOMMENDED) in (True, on) for name, _, on in SWITCHES},
     )
 
 

@@ -27,7 +27,7 @@ from headrace.core.update import parse_update
 from headrace.errors import Mistake, UpdateRefusedError
 
 from .drafts import Draft
-from .visit import Visit
+from .visit import Visit, without_place
 
 _SAMPLES: Final[dict[str, Any]] = {
     "firstName": "Ada",
@@ -93,7 +93,7 @@ def rendered(
         spec_id=draft.row.spec.id if draft.row.spec else "",
     )  # fmt: skip
     namespaces = {each.id: str(each.body.get("namespace", PLATFORM_NAMESPACE)) for each in records}
-    warnings = [each.lstrip(".") for each in compiled.warnings]
+    warnings = [without_place(each) for each in compiled.warnings]
     made = Preview(mistakes=compiled.mistakes, warnings=warnings, namespaces=namespaces)
     if compiled.flow is None:
         return made

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 import jinja2
 import msgspec
@@ -20,7 +20,7 @@ from headrace.control.problems import Code, problem
 from headrace.control.resources import Kind, Scope
 from headrace.control.runtime import Runtime
 from headrace.control.service import Control
-from headrace.errors import UseCaseError
+from headrace.errors import Mistake, UseCaseError
 
 from . import engine, rendering
 from . import sessions as console_sessions
@@ -251,12 +251,41 @@ def _to_sign_in(visit: Visit) -> Response:
     return visit.redirect(f"/ui/sign-in{query}")
 
 
+class Told(NamedTuple):
+    """A refusal as pages say it.
+
+    Attributes:
+        title: A few words.
+        problem: A sentence.
+        mistakes: Each with its place.
+        changed: Somebody changed it since it was read.
+    """
+
+    title: str
+    problem: str
+    mistakes: Sequence[Mistake] = ()
+    changed: bool = False
+
+
+def told(visit: Visit, error: UseCaseError) -> Told:
+    """A refusal in words of the console, where it has some."""
+    if error.error_code == Code.VERSION_MISMATCH:
+        return Told(visit.t("error.changed.title"), visit.t("error.changed.words"), changed=True)
+    title = visit.t("error.denied.title") if error.error_code == Code.FORBIDDEN else error.title
+    return Told(title, error.problem, error.mistakes)
+
+
+def without_place(warning: str) -> str:
+    """A warning without where in the JSON it stands: nobody sees that document in the console."""
+    place, colon, words = warning.partition(": ")
+    return words if colon and " " not in place else warning
+
+
 def refused(visit: Visit, error: UseCaseError) -> Response:
     """The page that says why a use case was refused."""
-    denied = error.error_code == Code.FORBIDDEN
-    title = visit.t("error.denied.title") if denied else error.title
+    said = told(visit, error)
     return visit.page(
-        "refused.html", status=error.status, title=title, words=error.problem, mistakes=error.mistakes,
+        "refused.html", status=error.status, title=said.title, words=said.problem, mistakes=said.mistakes,
         code=error.error_code,
     )  # fmt: skip
 
@@ -277,10 +306,22 @@ def mistakes_by_field(error: UseCaseError, prefix: str) -> tuple[Mapping[str, st
         elif each.place in ("name", "description"):
             by_field[each.place] = words
         else:
-            rest.append(f"{each.place}: {words}")
+            rest.append(words)
     if not error.mistakes:
         rest.append(error.problem)
     return by_field, rest
 
 
-__all__ = ["Console", "Page", "Visit", "mistakes_by_field", "page", "problem", "refused", "visit_of"]
+__all__ = [
+    "Console",
+    "Page",
+    "Told",
+    "Visit",
+    "mistakes_by_field",
+    "page",
+    "problem",
+    "refused",
+    "told",
+    "visit_of",
+    "without_place",
+]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from starlette.responses import Response
 from starlette.routing import BaseRoute
@@ -13,7 +14,7 @@ from headrace.console import drafts, engine, overview, preview
 from headrace.console.calls import call
 from headrace.console.drafts import Draft
 from headrace.console.masking import masked_message
-from headrace.console.visit import Console, Visit, page
+from headrace.console.visit import Console, Visit, page, told
 from headrace.control import backfills, flows, profiles, segments, trials
 from headrace.control.access import ACTIVATE, require
 from headrace.core.compile import RECOMMENDED_ATTRIBUTES, RECOMMENDED_SEGMENTS
@@ -36,6 +37,7 @@ def routes(console: Console) -> list[BaseRoute]:
         page(console, "/activate/{flow_id}", begin),
         page(console, "/activate/{flow_id}", go_on, change=True),
         page(console, "/activate/{flow_id}/preview", show_preview, change=True),
+        page(console, "/activate/{flow_id}/done", show_done),
     ]
 
 
@@ -62,6 +64,10 @@ def go_on(visit: Visit) -> Response:
     require(visit.caller, ACTIVATE)
     draft = drafts.sent(visit, overview.row(visit.control, visit.caller, visit.path("flow_id")))
     wanted = visit.field("step", STEPS[0])
+    if wanted == "attributes" and visit.field("from") == "audiences" and not draft.audiences:
+        return _step(visit, draft, "audiences", nobody=True)
+    if wanted == "without":
+        wanted = "attributes"
     if wanted == "finish":
         return _finish(visit, draft)
     if wanted == "test":
@@ -92,6 +98,7 @@ def _step(visit: Visit, draft: Draft, step: str, **context: Any) -> Response:
         "step": step,
         "told": None,
         "tested": None,
+        "nobody": False,
         "status": 200,
         **context,
     }
@@ -194,10 +201,23 @@ def _finish(visit: Visit, draft: Draft) -> Response:
     except UseCaseError as error:
         if error.status == 403:
             raise
-        return _step(visit, draft, "review", status=error.status, told=error)
+        return _step(visit, draft, "review", status=error.status, told=told(visit, error))
     begun, warnings = backfills.begin_mapped(visit.control, visit.runtime, visit.caller, made)
-    calls = [call(visit, "PATCH", f"/flows/{draft.row.id}", operations, etag=draft.etag)]
+    # Shown by GET, so that reloading stores nothing again. Only what cannot be read back is in the address.
+    about = [("run", each.run) for each in begun]
+    about += [("unknown", path) for path in draft.paths if any(each.endswith(f" {path}") for each in made.warnings)]
+    about += [("waits", "true")] if warnings else []
+    return visit.redirect(f"/ui/activate/{draft.row.id}/done?{urlencode(about)}".rstrip("?"))
+
+
+def show_done(visit: Visit) -> Response:
+    """What is activated now, and the backfills that began with it."""
+    require(visit.caller, ACTIVATE)
+    row = overview.row(visit.control, visit.caller, visit.path("flow_id"))
+    asked = visit.request.query_params
+    stored = [{"op": "replace", "path": "/transformations", "value": row.flow["transformations"]}]
     return visit.page(
-        "activate_done.html", draft=draft, added=made.mapped, begun=begun, warnings=[*made.warnings, *warnings],
-        calls=calls,
+        "activate_done.html", row=row, runs=asked.getlist("run"), waits=visit.query("waits") == "true",
+        unknown=[each for each in asked.getlist("unknown") if each in row.paths],
+        calls=[call(visit, "PATCH", f"/flows/{row.id}", stored, etag=str(row.flow["etag"]))],
     )  # fmt: skip

@@ -10,7 +10,7 @@ from starlette.routing import BaseRoute
 from headrace.console import alert_fields, engine, overview, rendering
 from headrace.console.calls import call
 from headrace.console.overview import Row
-from headrace.console.visit import Console, Visit, mistakes_by_field, page
+from headrace.console.visit import Console, Visit, mistakes_by_field, page, told
 from headrace.control import backfills, dead_letters, flows, pauses, runs, segments, trials
 from headrace.control.access import ACTIVATE, CONNECT, Permission, require
 from headrace.control.paging import read
@@ -152,7 +152,8 @@ def edit(visit: Visit) -> Response:
     except UseCaseError as error:
         if error.status == 403:
             raise
-        return show(visit, status=error.status, told=("bad", error.title, error.problem))
+        said = told(visit, error)
+        return show(visit, status=error.status, told=("bad", said.title, said.problem))
     return visit.redirect(f"/ui/destinations/{flow_id}")
 
 
@@ -175,10 +176,11 @@ def edit_alerts(visit: Visit) -> Response:
         if error.status == 403:
             raise
         wrong, rest = mistakes_by_field(error, alert_fields.PREFIX)
-        told = ("bad", error.title, "; ".join(rest)) if rest else None
+        said = told(visit, error)
+        more = ("bad", said.title, said.problem if said.changed else "; ".join(rest)) if rest else None
         return show(
             visit, status=error.status, tab="configuration", alerts=alert_fields.shown(alerts), alerts_wrong=wrong,
-            told=told,
+            told=more,
         )  # fmt: skip
     return visit.redirect(f"/ui/destinations/{row.id}?tab=configuration")
 
