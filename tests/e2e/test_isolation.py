@@ -1,9 +1,10 @@
 """I6, I7: one shard's trouble delays its keys only, one flow's trouble no other flow, and memory stays bounded.
 
 The time is moved by hand: the outage lasts 30 simulated minutes with every pause the engine makes in it. What is
-scaled down is the number of updates: 60,000 here and 300,000 in `make soak`, instead of the 1.8 million of 1,000 a
-second; the memory of a flow is scaled with it, to the least that a configuration can set (2 MiB). The simulated time
-moves by steps of 20 or 50 ms, and an update's way takes several of them: delays are to be compared, not believed.
+scaled down is the number of updates: 60,000 here and 300,000 in `make soak` (167 a second; 20,000, 11 a second, for
+each of 20 flows), instead of the 1.8 million of 1,000 a second, and each row says so; the memory of a flow is scaled
+with it, to the least that a configuration can set (2 MiB). The simulated time moves by steps of 20 or 50 ms, and an
+update's way takes several of them: delays are to be compared, not believed.
 """
 
 from __future__ import annotations
@@ -180,7 +181,8 @@ def test_a_dead_destination_costs_no_memory_and_no_other_flow(flows: int, soak: 
     p99_ms, most_ms = delays[len(delays) * 99 // 100], delays[-1]
     dead = _delays_ms(recording, outage, "f0")
     figures = (
-        f"{updates:,} updates in 30 simulated minutes, {flows} flows: backlog {seen.backlog_bytes / MIB:.0f} MiB, "
+        f"{updates:,} updates in 30 simulated minutes, {updates / 1800:,.0f} a second (scaled down from 1,000), "
+        f"{flows} flows: backlog {seen.backlog_bytes / MIB:.0f} MiB, "
         f"resident {seen.base_bytes / MIB:.0f} MiB at first, {seen.third_bytes / MIB:.0f} after a third, at most "
         f"{seen.most_bytes / MIB:.0f}; another flow's delay p99 {p99_ms} ms ({usual_ms} ms with none dead), longest "
         f"{most_ms} ms, at most {seen.most_others} of it waiting; drained in {seen.drained_s:.0f} simulated s"
