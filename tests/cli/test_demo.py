@@ -48,9 +48,9 @@ def test_the_demo_ends_by_itself_with_messages_read_back(tmp_path: Path) -> None
     # What it left behind can be looked at with the commands it names.
     (command,) = re.findall(r"headrace (dead-letters list --data-dir \S+)", done.out)
     assert len(headrace(*command.split(), "--json", data=tmp_path).json) == figures["refused"] == 5
-    totals = headrace("status", "--json", data=tmp_path / "demo").json["totals"]
+    totals = headrace("status", "--json", data=tmp_path / "demo-once").json["totals"]
     assert totals["received"] == figures["profile updates"]
-    assert headrace("journal", "replay", data=tmp_path / "demo").code == 0
+    assert headrace("journal", "replay", data=tmp_path / "demo-once").code == 0
 
 
 @pytest.mark.timeout(240)
@@ -58,6 +58,8 @@ def test_an_interrupted_demo_ends_in_order(tmp_path: Path) -> None:
     """Ctrl-C while messages arrive drains, shows the summary and ends with 0."""
     with background("demo", "--profiles", "20000", data=tmp_path, env=WIDE) as running:
         running.until(lambda: "why" in running.shown())
+        second = headrace("demo", "--once", data=tmp_path)
+        assert (second.code, "a demo runs already" in second.err) == (2, True), second
         running.signal(signal.SIGINT)
         done = running.ended()
     assert done.code == 0, done

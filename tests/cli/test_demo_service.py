@@ -9,7 +9,7 @@ import select
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -64,6 +64,31 @@ class Terminal:
                 return os.waitstatus_to_exitcode(status)
         raise AssertionError(f"it goes on: {self.shown()}")
 
+    def hang_up(self) -> None:
+        """Close the terminal."""
+        os.close(self._handle)
+
+    def fill(self) -> None:
+        """Write to it, unread, until it takes no more: whoever then writes waits."""
+        side = os.open(f"/proc/{self.pid}/fd/1", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
+        try:
+            while True:
+                os.write(side, b"x")
+        except BlockingIOError:
+            pass
+        finally:
+            os.close(side)
+
+    def code_unread(self) -> int:
+        """The exit code, without reading what is shown meanwhile."""
+        end = time.monotonic() + BOUND_S
+        while time.monotonic() < end:
+            ended, status = os.waitpid(self.pid, os.WNOHANG)
+            if ended:
+                return os.waitstatus_to_exitcode(status)
+            time.sleep(0.05)
+        raise AssertionError("it goes on")
+
     def children(self) -> list[int]:
         """Every process below it."""
         return _below(self.pid)
@@ -92,7 +117,8 @@ def terminal(*arguments: str, data: Path) -> Iterator[Terminal]:
             os.waitpid(pid, 0)
         except (ProcessLookupError, ChildProcessError):
             pass
-        os.close(handle)
+        with suppress(OSError):  # hung up already
+            os.close(handle)
 
 
 def test_the_whole_product_until_ctrl_c(tmp_path: Path) -> None:
@@ -108,7 +134,7 @@ def test_the_whole_product_until_ctrl_c(tmp_path: Path) -> None:
             assert "Prospects to the demo stream" in landed
         (login, password) = re.findall(r"/ as (\S+) with (\S+)", shown)[0]
         assert (login, len(password) > 12) == ("admin", True)
-        assert headrace("demo", "--once", data=tmp_path / "else", env={"COLUMNS": "80"}).code == 0, "beside it"
+        assert headrace("demo", "--once", data=tmp_path, env={"COLUMNS": "80"}).code == 0, "beside it"
         below = demo.children()
         assert len(below) >= 2, "the local Kinesis and the control process"
         demo.press(b"\x03")
@@ -130,10 +156,16 @@ def _signed_in(browser: httpx.Client, path: str, text: str) -> str:
     return answer.text
 
 
-def test_a_kill_leaves_nothing_and_two_do_not_share_a_folder(tmp_path: Path) -> None:
-    """The second start says that one is at work; killed, it takes its children with it."""
+def _delivered(shown: str) -> int:
+    found: list[str] = re.findall(r"([\d,]+) messages delivered", shown)
+    return int(found[-1].replace(",", "")) if found else 0
+
+
+def test_a_kill_leaves_nothing_and_the_next_start_goes_on(tmp_path: Path) -> None:
+    """A second start says that one is at work; killed, it takes its children with it; then it goes on, or anew."""
     with terminal("demo", "--profiles", "50", data=tmp_path) as demo:
-        demo.until(lambda shown: "messages delivered" in shown)
+        demo.until(lambda shown: _delivered(shown) > 100)
+        before = demo.shown()
         with terminal("demo", data=tmp_path) as second:
             assert second.code() == 2
             assert "a demo runs already" in second.shown()
@@ -144,3 +176,36 @@ def test_a_kill_leaves_nothing_and_two_do_not_share_a_folder(tmp_path: Path) -> 
         while not all(gone(each) for each in below):
             assert time.monotonic() < end, below
             time.sleep(0.05)
+    credentials = re.compile(r"CLIENT_ID=\S+ CLIENT_SECRET=\S+ ORG=\S+ KINESIS_URL=\S+")
+    with terminal("demo", "--profiles", "50", data=tmp_path) as again:
+        again.until(lambda shown: _delivered(shown) > 0)
+        shown = again.shown()
+        (profiles,) = re.findall(r"goes on where it was, with ([\d,]+) profiles", shown)
+        assert int(profiles.replace(",", "")) > 20
+        assert "--fresh begins anew" in shown
+        assert credentials.findall(shown) == credentials.findall(before) != [], "the same accounts and addresses"
+        again.until(lambda shown: _delivered(shown) > 100)
+        os.kill(again.pid, signal.SIGTERM)
+        assert again.code() == 0
+    with terminal("demo", "--fresh", "--profiles", "50", data=tmp_path) as anew:
+        anew.until(lambda shown: "People come and go" in shown)
+        shown = anew.shown()
+        assert "goes on where it was" not in shown
+        assert credentials.findall(shown) != credentials.findall(before)
+        anew.press(b"\x03")
+        assert anew.code() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_terminal_that_is_gone_or_full_holds_nobody_up(tmp_path: Path, number: signal.Signals) -> None:
+    """SIGTERM ends it although nobody reads what it says; a closed terminal ends it too, in order."""
+    with terminal("demo", "--profiles", "50", data=tmp_path) as demo:
+        demo.until(lambda shown: "messages delivered" in shown)
+        below = demo.children()
+        if number == signal.SIGHUP:
+            demo.hang_up()
+        else:
+            demo.fill()
+            os.kill(demo.pid, number)
+        assert demo.code_unread() == 0
+        assert all(gone(each) for each in below)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import select
 import signal
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
 
@@ -52,17 +55,44 @@ def run_to_end(work: Coroutine[Any, Any, T]) -> T:
 
 
 def on_signals(stop: Callable[[], None]) -> None:
-    """The first Ctrl-C or SIGTERM stops gracefully; the second ends the process where it stands."""
+    """The first Ctrl-C, SIGTERM or SIGHUP stops gracefully; the second ends the process where it stands."""
     loop = asyncio.get_running_loop()
 
     def first(number: signal.Signals) -> None:
         loop.remove_signal_handler(number)
         signal.signal(number, signal.SIG_DFL)
-        err.print("stopping: what is on its way is finished, the rest is kept (once more to end at once)")
         stop()
+        say("stopping: what is on its way is finished, the rest is kept (once more to end at once)")
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, first, number)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # as nohup leaves it
+            loop.add_signal_handler(number, first, number)
+
+
+def say(words: str, to: Console = err) -> None:
+    """Tell, where somebody takes it: a terminal that is gone, or stands still, holds up nobody."""
+    if takes(to):
+        with let_go(to):
+            to.print(words)
+
+
+def takes(to: Console) -> bool:
+    """Whether writing would not wait: a terminal that nobody reads is full at some time."""
+    try:
+        return bool(select.select([], [to.file.fileno()], [], 0)[1])
+    except (OSError, ValueError):  # no file of the system's
+        return True
+
+
+@contextlib.contextmanager
+def let_go(to: Console) -> Iterator[None]:
+    """Write to a terminal that may be gone: then what is written from now on goes nowhere, without an error."""
+    try:
+        yield
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, to.file.fileno())
+        os.close(nowhere)
 
 
 def warn(warnings: list[str]) -> None:

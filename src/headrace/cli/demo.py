@@ -18,6 +18,7 @@ from rich.console import Console
 
 from headrace import bootstrap
 from headrace.bootstrap import Engine
+from headrace.cli.demo_folder import held
 from headrace.cli.demo_view import DemoSummary, OrderCheck, show_message, show_summary
 from headrace.cli.local_kinesis import LocalKinesis, local_kinesis, read_back
 from headrace.cli.sample import HIGH_PROPENSITY, SPAN_MS, WHITE_PAPER, generate, sample_configuration
@@ -91,9 +92,18 @@ def run_demo(console: Console, settings: Settings, *, profiles: int, seed: int, 
 
     Returns:
         Exit code: 0 when every export was delivered, in order.
+
+    Raises:
+        RefusedError: Another one is at work on the folder.
     """
-    folder = settings.data_dir / "demo"
-    shutil.rmtree(folder, ignore_errors=True)
+    # Not the folder of the form with a console: that one goes on where it was.
+    folder = settings.data_dir / "demo-once"
+    with held(folder):
+        shutil.rmtree(folder, ignore_errors=True)
+        return _run(console, settings, folder, profiles, seed, rate)
+
+
+def _run(console: Console, settings: Settings, folder: Path, profiles: int, seed: int, rate: int) -> int:
     ours = dataclasses.replace(settings, data_dir=folder)
     console.print("starting a local Kinesis (moto's server) …", style="dim")
     with local_kinesis() as server:

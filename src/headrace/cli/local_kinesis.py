@@ -75,26 +75,28 @@ class LocalKinesis:
 
 
 @contextmanager
-def local_kinesis() -> Iterator[LocalKinesis]:
-    """Run a local Kinesis on a free port of 127.0.0.1; the child is gone when the block is left.
+def local_kinesis(port: int = 0) -> Iterator[LocalKinesis]:
+    """Run a local Kinesis on 127.0.0.1; the child is gone when the block is left.
 
     Should this process die, the child sees its pipe close and ends by itself.
+
+    Args:
+        port: Where it listens, which must be free; 0 takes a free one.
 
     Raises:
         CheckError: The demo's extra is not installed, or the server did not start.
     """
     if find_spec("moto") is None or find_spec("boto3") is None:
         raise CheckError(problem="the local Kinesis needs moto and boto3: pip install 'headrace[demo]'")
-    child = subprocess.Popen(
-        [sys.executable, "-m", "headrace.cli.local_kinesis_child"],
+    child = subprocess.Popen(  # noqa: S603 - this module's own child
+        [sys.executable, "-m", "headrace.cli.local_kinesis_child", str(port)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         start_new_session=True,  # Ctrl-C is for the parent, which then stops the child in its own time
     )
     try:
-        port = _port(child)
-        yield LocalKinesis(endpoint_url=f"http://127.0.0.1:{port}", pid=child.pid)
+        yield LocalKinesis(endpoint_url=f"http://127.0.0.1:{_port(child)}", pid=child.pid)
     finally:
         _stop(child)
 

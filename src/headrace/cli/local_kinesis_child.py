@@ -1,7 +1,7 @@
-"""The child process of ``local_kinesis``: moto's server on a free port, until its standard input closes.
+"""The child process of ``local_kinesis``: moto's server, until its standard input closes.
 
-Run as ``python -m headrace.cli.local_kinesis_child``. It prints the port it listens on, one line, and ends when
-its parent closes the pipe or dies, however that happens.
+Run as ``python -m headrace.cli.local_kinesis_child PORT``, 0 for a free one. It prints the port it
+listens on, one line, and ends when its parent closes the pipe or dies, however that happens.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def main() -> None:
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     application = one_at_a_time(DomainDispatcherApplication(create_backend_app))
-    server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=Handler)
+    server = make_server("127.0.0.1", int(sys.argv[1]), application, threaded=True, request_handler=Handler)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     print(server.server_port, flush=True)
     server.serve_forever()

@@ -413,12 +413,15 @@ def demo(
     rate: Annotated[
         int | None, typer.Option(min=1, help="Updates a second; when absent 25, in the short form 1500.")
     ] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Remove what an earlier demo left, and begin anew.")] = False,
     data_dir: DataDir = None,
 ) -> None:
     """Try everything without an account: the whole product on a local Kinesis, with people who come and go.
 
-    On a terminal it serves API and console until Ctrl-C, and prints a link that signs in. The short form, which is
-    also that without a terminal, sends one sample, reads its messages back from the stream, shows some, and ends.
+    On a terminal it serves API and console until Ctrl-C, and prints a link that signs in. Started again it goes on
+    where it was, with a new local Kinesis; its data lie in the folder demo of the data folder. The short form, which
+    is also that without a terminal, sends one sample, reads its messages back from the stream, shows some, and ends;
+    it begins anew each time, in the folder demo-once.
     """
     loaded = settings_of(data_dir)
     if once or not out.is_terminal:
@@ -427,7 +430,7 @@ def demo(
         raise typer.Exit(run_demo(out, loaded, profiles=profiles, seed=seed, rate=rate or 1500))
     from headrace.cli.demo_service import RATE, run_service
 
-    raise typer.Exit(run_service(out, loaded, profiles=profiles, seed=seed, rate=rate or RATE))
+    raise typer.Exit(run_service(out, loaded, profiles=profiles, seed=seed, rate=rate or RATE, fresh=fresh))
 
 
 @app.command()

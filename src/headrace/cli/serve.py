@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from headrace import logs
-from headrace.cli.command import DataDir, err, on_signals, run_to_end, settings_of, warn
+from headrace.cli.command import DataDir, on_signals, run_to_end, say, settings_of, warn
 from headrace.settings import Settings
 
 
@@ -97,7 +97,7 @@ async def serve_until_stopped(
             if configuration is None:
                 configuration = await rules.first(stopped)
             if configuration is None:
-                err.print("stopped")
+                say("stopped")
                 return 0
             farewell = beside.end if beside else _nothing
             serving = bootstrap.Serving(state, configuration, loaded, rules, farewell, sources)
@@ -116,7 +116,7 @@ async def serve_until_stopped(
             if beside is not None:
                 await beside.end()
     pending = sum(f.pending for f in report.flows)
-    err.print(f"stopped; {pending:,} exports are kept for the next start" if pending else "stopped")
+    say(f"stopped; {pending:,} exports are kept for the next start" if pending else "stopped")
     return 0
 
 
