@@ -16,6 +16,9 @@ _HEAD: Final = """\
 
 This page is written from the commands' own help (`headrace COMMAND --help`) by `headrace.cli.page`.
 
+After `make run` or `make install` in a clone the command is `.venv/bin/headrace`. To try `headrace run`, there are a
+[configuration](samples/kinesis.yaml) and [ten updates](samples/updates.jsonl), two of which are refused.
+
 Options of a command win over [environment variables](settings.md) of the same name.
 What is for people goes to standard output as tables, for programs as JSON with `--json`; progress, warnings and
 errors go to standard error. Progress is drawn on a terminal only. An error is one message that says what to do; a
@@ -36,9 +39,10 @@ when the time was up. They are stored, and sent by a later run.
 
 ## Stopping
 
-The first Ctrl-C (SIGINT) or SIGTERM stops gracefully: no more is read, what was read is decided and stored, and
-exports are sent for up to `HEADRACE_DRAIN_TIMEOUT_S` seconds. Requests under way then get five seconds more to be
-answered. What is left stays in the data folder. The second signal ends the process where it stands, as a kill does.
+The first Ctrl-C (SIGINT), SIGTERM or SIGHUP (a closed terminal) stops gracefully: no more is read, what was
+read is decided and stored, and exports are sent for up to `HEADRACE_DRAIN_TIMEOUT_S` seconds. Requests under way then
+get five seconds more to be answered. What is left stays in the data folder. The second signal ends the process where
+it stands, as a kill does.
 
 After a finished or a graceful stop the next run goes on where this one was and sends nothing twice, unless a request
 was still without an answer when its five seconds were over.
@@ -46,7 +50,7 @@ was still without an answer when its five seconds were over.
 ## After a kill
 
 A killed process (SIGKILL, power cut, the second signal) loses nothing, and the order of each profile's messages
-holds. The next run sends again at most, for each flow:
+holds. The next run logs how many exports waited and may be sent again; it sends again at most, for each flow:
 
 - what was in flight: `maxInFlight` requests of `maxRequestRecords` records (32 of 500 by default), and
 - what was acknowledged and not stored as settled yet: settlements wait 50 ms at the longest, or for the commit that
