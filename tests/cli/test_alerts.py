@@ -51,6 +51,8 @@ def test_alerts_go_out_once_over_a_kill_and_recover(tmp_path: Path) -> None:
         kinesis.follow(Script())
         with background(*serve, data=data, env=env) as running:
             running.until(lambda: len(posted.posts) > 1)
+            (waited, again) = re.findall(r"unclean stop: (\d+) exports waited, at most (\d+) of", running.said())[0]
+            assert int(waited) >= int(again) > 0
             assert told(posted)[1:] == [("destination-halted", "first", "recovered")]
             running.signal(signal.SIGTERM)
             assert running.ended().code == 0

@@ -19,6 +19,7 @@ from headrace.errors import StorageError
 from headrace.runtimes.base import Report
 from headrace.runtimes.embedded.engine import Engine
 from headrace.state import reading
+from tests.alerts.logged import logged
 from tests.runtimes.road import KEY, KEYS, Disk, Lines, PowerCut, Road, flow, members, snapshot, update
 
 
@@ -156,6 +157,21 @@ class RuntimeContract:
         assert t.flows["f"].dead_lettered == 3
         assert t.flows["f"].possible_duplicates == 4
         assert t.dead_letters == 4 + 3 + t.flows["g"].dead_lettered
+
+    def test_an_unclean_stop_is_told_at_the_next_start_alone(self, disk: Disk) -> None:
+        """With how many exports waited, and how many of them are counted as possible duplicates."""
+        road = Road(disk, Lines(joining(60, 3)), batch_updates=10)
+        with pytest.raises(PowerCut):
+            road.run(cut=20)
+        with logged() as found:
+            road.run()
+        (told,) = (line["event"] for line in found.lines if "unclean stop" in line["event"])
+        again = road.engine.totals.flows["f"].possible_duplicates
+        assert again > 0
+        assert f"at most {again} of them may be sent again" in told
+        with logged() as found:
+            road.run()
+        assert "unclean" not in found.text
 
     def test_u5_a_graceful_stop_sends_nothing_twice(self, disk: Disk) -> None:
         """Stopped again and again in the middle, with exports waiting on disk: each arrives exactly once."""

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import msgspec
 
+from headrace import logs
 from headrace.clock import Clock
 from headrace.core.flow import CompiledFlow, Snapshot, canonical
 from headrace.core.model import Backfill
@@ -379,12 +380,19 @@ class Engine:
     def _take_over(self) -> None:
         """Note that a process is at work. After a killed one, count what it may have sent without our knowing."""
         if self._cursor.alive:
+            waited = again = 0
             for flow in self.flows.values():
                 counted = self.totals.flows[flow.compiled.id]
                 limits = flow.writer.limits
                 most = limits.in_flight * limits.records + 2 * _SETTLED_AT_ONCE
                 # Of a flow that is paused now, too: whether it was then is not known.
-                counted.possible_duplicates += min(counted.pending, most)
+                doubted = min(counted.pending, most)
+                counted.possible_duplicates += doubted
+                waited, again = waited + counted.pending, again + doubted
+            logs.get().warning(
+                f"went on after an unclean stop: {waited:,} exports waited, "
+                f"at most {again:,} of them may be sent again"
+            )
         self._cursor.alive = True
         self._store_counts()
         self._state.sync()  # before anything is sent: a power cut must not take it back
