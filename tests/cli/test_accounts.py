@@ -37,6 +37,13 @@ def test_a_clients_life(tmp_path: Path) -> None:
     assert "there is no client 'loader'; clients: admin" in wrong.err.replace("\n", " ")
 
 
+def test_a_client_without_a_role_may_do_nothing_and_that_is_said(tmp_path: Path) -> None:
+    """With the command that gives it one; with a role nothing of it is said."""
+    installed(tmp_path)
+    assert "headrace clients grant idle --role ROLE" in headrace("clients", "create", "idle", data=tmp_path).err
+    assert headrace("clients", "create", "busy", "--role", "viewer", data=tmp_path).err == ""
+
+
 def test_users_roles_and_links(tmp_path: Path) -> None:
     """A user with a password from standard input and a role of its own; a link signs the user in once."""
     _, control, _ = installed(tmp_path)

@@ -13,7 +13,7 @@ from headrace.destinations.base import Verdict
 from headrace.destinations.memory import Rule
 from headrace.errors import RefusedError
 from headrace.runtimes.embedded.engine import Engine
-from headrace.runtimes.embedded.letters import Filter, Wanted
+from headrace.runtimes.embedded.letters import Filter, Outcome, Wanted
 from headrace.runtimes.embedded.refold import refold
 from headrace.runtimes.embedded.seen import seen
 from headrace.state import reading
@@ -113,8 +113,9 @@ def test_updates_are_decided_again(disk: Disk) -> None:
     live(road)
     before = letters(road)
     assert len(before) == 3
-    (answer,) = live(road, asked("dead-letter-replay", filter={"kind": "update"}))
+    (answer,) = live(road, asked("dead-letter-replay", filter={"kind": "update"}, wait=True))
     assert answer["updates"] == 3
+    assert answer["decided"] == Outcome(applied=0, refused=3, done=True)
     assert [letter.id for letter in letters(road)] == [letter.id for letter in before]
     assert sum(road.engine.totals.refused.values()) == 6
     same(road)
@@ -124,7 +125,8 @@ def test_updates_are_decided_again(disk: Disk) -> None:
     before[0].body = update(9, "email:a", vip=True)
     write.put(KEYS.numbered(b"D", int(at_ms), int(number)), msgspec.msgpack.encode(before[0]))
     disk.open().commit(write)
-    live(road, asked("dead-letter-replay", ids=[before[0].id]))
+    (answer,) = live(road, asked("dead-letter-replay", ids=[before[0].id], wait=True))
+    assert answer["decided"] == Outcome(applied=1, refused=0, done=True)
     assert b'"n":9' in road.arrived()[-1]
     assert [letter.id for letter in letters(road)] == [letter.id for letter in before[1:]]
     same(road)

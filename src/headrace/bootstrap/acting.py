@@ -47,7 +47,7 @@ def acting(state: State, keys: Keys, engine: Engine | None) -> dict[str, Answer]
         **_backfills(engine.backfills),
         "backfill-mapped": lambda wanted: _mapped(engine, given(_Mapped, wanted)),
         **_flows(engine),
-        "dead-letter-replay": lambda wanted: engine.letters.replay(given(Wanted, wanted)),
+        "dead-letter-replay": lambda wanted: _replayed(engine, given(Wanted, wanted)),
         "send-test": lambda wanted: _sent(engine, given(_Test, wanted)),
         **people.answers(state, keys, engine),
     }
@@ -66,6 +66,17 @@ class _Test(msgspec.Struct, kw_only=True):
 
 async def _sent(engine: Engine, wanted: _Test) -> Answered:
     return await send_test(engine, wanted.flow, wanted.message)
+
+
+async def _replayed(engine: Engine, wanted: Wanted) -> dict[str, Any]:
+    """Begin a replay; where that is asked for, wait a while for how it comes out."""
+    answer = engine.letters.replay(wanted)
+    clock = System()
+    until_s = clock.monotonic_s() + _LOOK_S
+    # Before the engine runs there is nothing to wait for: who made it lets it run, and then reads the outcome.
+    while wanted.wait and engine.started.is_set() and not answer["decided"].done and clock.monotonic_s() < until_s:
+        await clock.sleep(_TURN_S)
+    return answer
 
 
 def _nobody(_: Mapping[str, Any]) -> Any:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from headrace.cli.command import AsJson, DataDir, out, plain, settings_of
+from headrace.cli.command import AsJson, DataDir, err, out, plain, settings_of
 from headrace.errors import RefusedError, StateError
 
 clients = typer.Typer(help="Clients of the REST API: an id and a secret each.")
@@ -125,6 +125,8 @@ def clients_create(
     with _control(data_dir) as (control, caller):
         made = accounts.create_client(control, caller, {"name": name, "roles": role or []})
     _show(made, "clients", as_json=as_json)
+    if not role:
+        err.print(plain(f"It may do nothing until it gets a role: headrace clients grant {name} --role ROLE"))
 
 
 @clients.command("grant")

@@ -106,15 +106,32 @@ def replay_letters(
     wanted = {"kind": kind, "reason": reason, "flow": flow}
     answer = bootstrap.act(
         settings_of(data_dir), config, "dead-letter-replay", ids=ids or None, filter=wanted, dry_run=dry_run,
-        original=original,
+        original=original, wait=not dry_run,
     )  # fmt: skip
     if as_json:
         print(msgspec.json.encode(answer).decode())
         return
-    verb = "would be" if dry_run else "are"
-    out.print(f"{answer['updates']:,} updates and {answer['exports']:,} exports {verb} replayed")
+    if dry_run:
+        out.print(f"{answer['updates']:,} updates and {answer['exports']:,} exports would be replayed")
+    else:
+        for line in _told(answer):
+            out.print(line)
     for why, count in sorted(answer["left"].items()):
         out.print(f"{count:,} stay: {_LEFT[why]}")
+
+
+def _told(answer: Mapping[str, Any]) -> Iterator[str]:
+    updates, exports, decided = answer["updates"], answer["exports"], answer["decided"]
+    if updates:
+        known = decided["applied"] + decided["refused"]
+        yield (
+            f"{known:,} updates decided again: {decided['applied']:,} applied, "
+            f"{decided['refused']:,} refused again (they stay dead letters)"
+        )
+        if known < updates:
+            yield f"{updates - known:,} more updates are under way; what stays: headrace dead-letters list"
+    if exports or not updates:
+        yield f"{exports:,} exports are replayed"
 
 
 _LEFT = {

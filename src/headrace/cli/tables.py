@@ -51,7 +51,7 @@ def show_totals(
 
 
 def _show_flow(console: Console, report: FlowReport | None, flow_id: str, f: Any) -> None:
-    title = f"Flow {report.name or flow_id}" if report else f"Flow {flow_id} (not in the configuration)"
+    title = f"Flow {report.name or flow_id}" if report else f"Flow {flow_id} (not running now)"
     table = Table(title=title, title_justify="left", show_header=False, box=None)
     table.add_column(style="dim")
     table.add_column(justify="right")

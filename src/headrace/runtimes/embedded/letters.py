@@ -59,12 +59,28 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
         filter: Which, without ids or among them.
         dry_run: Only count.
         original: Send the messages of exports as they were.
+        wait: Answer when all is decided, and tell how the updates came out.
     """
 
     ids: list[str] | None = None
     filter: Filter = Filter()
     dry_run: bool = False
     original: bool = False
+    wait: bool = False
+
+
+class Outcome(msgspec.Struct):
+    """How the updates of a replay came out so far.
+
+    Attributes:
+        applied: Dead letters no more.
+        refused: Refused again; they stay.
+        done: All of the replay is decided, exports too.
+    """
+
+    applied: int = 0
+    refused: int = 0
+    done: bool = False
 
 
 class _Task(msgspec.Struct, array_like=True):
@@ -100,6 +116,8 @@ class Letters:
         self._key = keys.named(FACT, "replays")
         stored = state.get_many([self._key])[0]
         self._tasks = _decode_tasks(stored) if stored is not None else []
+        self._outcomes = [Outcome() for _ in self._tasks]
+        self._deciding, self._ends = Outcome(), False
         self._updates: list[tuple[bytes, records.DeadLetter]] = []
         self._exports: list[tuple[bytes, records.DeadLetter]] = []
 
@@ -109,7 +127,8 @@ class Letters:
         """Count what a replay would do, and begin it unless it is a dry run.
 
         Returns:
-            ``updates`` and ``exports`` that are replayed, and under ``left`` those that stay, by why they do.
+            ``updates`` and ``exports`` that are replayed, and under ``left`` those that stay, by why they do. With
+            ``wait`` also ``decided``, an ``Outcome`` that is counted on.
 
         Raises:
             RefusedError: A letter does not exist.
@@ -128,10 +147,15 @@ class Letters:
                 counts["left"][why] = counts["left"].get(why, 0) + 1
             else:
                 counts[f"{letter.kind}s"] += 1
-        if not wanted.dry_run and counts["updates"] + counts["exports"]:
+        begins = not wanted.dry_run and counts["updates"] + counts["exports"] > 0
+        outcome = Outcome(done=not begins)
+        if wanted.wait:
+            counts["decided"] = outcome
+        if begins:
             # Letters that this makes anew are not of it.
             task.last = last
             self._tasks.append(task)
+            self._outcomes.append(outcome)
             batch = self._state.batch()
             batch.put(self._key, msgspec.msgpack.encode(self._tasks))
             self._state.commit(batch)
@@ -174,6 +198,7 @@ class Letters:
     def take(self, most: int, now_ms: int, batch: Batch) -> Given:
         """See ``Inner``: the next letters of the first replay."""
         task = self._tasks[0]
+        self._deciding, self._ends = self._outcomes[0], False
         self._updates, self._exports = [], []
         room = min(most, _AT_ONCE)
         for looked, (key, letter) in enumerate(self._ahead(task)):
@@ -187,6 +212,8 @@ class Letters:
                 (self._updates if letter.kind == "update" else self._exports).append((key, letter))
         else:
             self._tasks.pop(0)
+            self._outcomes.pop(0)
+            self._ends = True
         batch.put(self._key, msgspec.msgpack.encode(self._tasks))
         commands: list[Command] = [_replay(letter, original=task.original) for _, letter in self._exports]
         updates = None
@@ -206,6 +233,9 @@ class Letters:
         for key in gone:
             batch.delete(key)
         self._totals.dead_letters -= len(gone)
+        self._deciding.applied += len(self._updates) - len(refused)
+        self._deciding.refused += len(refused)
+        self._deciding.done = self._ends
         self._updates, self._exports = [], []
 
 
