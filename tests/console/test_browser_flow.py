@@ -135,7 +135,7 @@ def _watch(tab: Tab, server: Server, way: Door, kinesis: str) -> None:
     expect(page.locator("#settled details[open] pre")).to_contain_text("crm")
     expect(page.locator("#settled details[open] pre")).not_to_contain_text("example.com")
     page.get_by_role("link", name="Explain").first.click()
-    expect(page.get_by_text("joined crm/gold").first).to_be_visible()
+    expect(page.get_by_text("entered Gold customers").first).to_be_visible()
     way.shut()
     server.post(update("ada", "gold"), update("alan", "gold"), update("edsger", "gold"))
     tab.open("/ui/destinations")

@@ -29,7 +29,9 @@ def events(
     """Name and content of the events that come of what settles."""
 
     async def read() -> bytes:
-        lines = _lines(_given(found, error), Texts("en"), {"f": "Leads"}, audience)
+        lines = _lines(
+            _given(found, error), Texts("en"), {"f": "Leads"}, audience, {"crm-high-propensity": "High propensity"}
+        )
         return b"".join([line async for line in lines])
 
     blocks = asyncio.run(read()).split(b"\n\n")
@@ -42,11 +44,12 @@ def events(
 
 
 def test_messages_are_told_masked() -> None:
-    """An export comes with its flow's name, its cause in words, and no value of the profile."""
+    """An export comes with its flow's name and audiences' names, its cause in words, and no value of the profile."""
     told = events([settled("f", 0)])
     assert told[0] == ("following", {})
     name, one = told[1]
-    assert (name, one["flow"], one["cause"]) == ("export", "Leads", "joined crm/crm-high-propensity")
+    assert (name, one["flow"], one["cause"]) == ("export", "Leads", "entered High propensity")
+    assert one["cause_ids"] == "entered crm/crm-high-propensity"
     assert "person0@example.com" not in str(one)
     assert "crm-loyal" in one["message"]
 
@@ -79,7 +82,7 @@ def test_a_permission_that_is_gone_ends_the_stream() -> None:
     answers = iter([True, False])
 
     async def read() -> list[bytes]:
-        lines = _lines(_given([settled("f", number) for number in range(5)]), Texts("en"), {}, "")
+        lines = _lines(_given([settled("f", number) for number in range(5)]), Texts("en"), {}, "", {})
         watched = while_allowed(lines, lambda: next(answers), "gone", every_s=0.0)
         return [line async for line in watched]
 

@@ -324,3 +324,16 @@ def test_calls_are_those_of_the_api(installation: Sample, visit: Visit) -> None:
     assert len(shown) > 5
     for method, path in shown:
         assert any(method == each and pattern.match(path) for each, pattern in known), (method, path)
+
+
+def test_a_person_is_found_by_their_profile(installation: Sample, visit: Visit) -> None:
+    """Explain links to the person; the profile's id alone is enough, and names nobody until asked to."""
+    visitor, profile_id = visit(installation), f"{77:032x}"
+    assert f'href="/ui/profile?profile={profile_id}"' in visitor.get(f"/ui/explain?export={4096:032x}").text
+    for address in (f"/ui/profile?profile={profile_id}", f"/ui/profile?namespace=&id={profile_id}"):
+        page = visitor.get(address).text
+        assert "Loyal customers" in page
+        assert "ada@example.com" not in page
+    shown = visitor.get(f"/ui/profile?profile={profile_id}&unmask=true").text
+    assert "ada@example.com" in shown
+    assert "No profile has this identity" in visitor.get(f"/ui/profile?profile={78:032x}").text

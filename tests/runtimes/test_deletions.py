@@ -283,6 +283,9 @@ def test_a_profile_is_shown_with_all_that_is_held(disk: Disk) -> None:
         asked("profile", namespace="email", id="nobody"),
     )  # fmt: skip
     assert nobody is None
+    by_id, unknown = live(road, asked("profile", profile_id=profile["profileId"]), asked("profile", profile_id="0"))
+    assert by_id == profile
+    assert unknown is None
     assert {"namespace": "ecid", "id": DEVICE} in profile["identities"]
     assert profile["memberships"]["ups"]["vip"]["status"] == "realized"
     assert profile["attributes"]["note"] == PLANTED

@@ -26,7 +26,8 @@ def answers(state: State, keys: Keys, engine: Engine | None) -> dict[str, Answer
     """Requests and what answers them; without an engine nothing is deleted."""
 
     def profile(wanted: Mapping[str, Any]) -> Any:
-        found = _profile(state, keys, *_identity(wanted))
+        profile_id = wanted.get("profile_id")
+        found = _stored(state, keys, str(profile_id)) if profile_id else _profile(state, keys, *_identity(wanted))
         return _shown(found) if found is not None else None
 
     def held(wanted: Mapping[str, Any]) -> Any:

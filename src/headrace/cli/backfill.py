@@ -124,7 +124,7 @@ def show(console: Console, found: Sequence[Mapping[str, Any]]) -> None:
         console.print("no run was started yet")
         return
     table = Table(box=None)
-    for heading in ("run", "flow", "kind", "state", "looked at", "exported", "left out", "started", "left"):
+    for heading in ("run", "flow", "kind", "state", "looked at", "exported", "not sent", "started", "time left"):
         table.add_column(heading, overflow="fold", justify="right" if heading in ("exported", "left") else "left")
     for run in found:
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in sorted(run["excluded"].items()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -30,12 +31,44 @@ def export_of(value: Any) -> Export | None:
         return None
 
 
-def words(cause: Cause | None, t: Texts) -> str:
-    """Why an export was made, in one line: ``joined ups/gold · changed person.name``."""
+class Speaker:
+    """Says causes, and audiences by their names.
+
+    Args:
+        t: The texts.
+        names: Audience id to name, of those that are defined here.
+    """
+
+    def __init__(self, t: Texts, names: Mapping[str, str]) -> None:
+        self._t = t
+        self._names = names
+
+    def __call__(self, value: Any) -> str:
+        """A cause of the engine's answers in one line, with names."""
+        return words(cause_of(value), self._t, self._names)
+
+    def ids(self, value: Any) -> str:
+        """The same line with ids, for the title of what shows names."""
+        return words(cause_of(value), self._t)
+
+    def audience(self, text: str) -> str:
+        """The name of ``namespace/id``; the text itself where it is not defined here."""
+        return self._names.get(text.partition("/")[2], text)
+
+
+def words(cause: Cause | None, t: Texts, names: Mapping[str, str] = MappingProxyType({})) -> str:
+    """Why an export was made, in one line: ``entered Gold customers · changed person.name``.
+
+    Args:
+        cause: Its audiences are ``namespace/id``.
+        t: The texts.
+        names: Audience id to name; an audience that has none is shown as it is.
+    """
     if cause is None:
         return t("cause.unknown")
     parts = [] if cause.kind == "live" else [t.known(f"cause.{cause.kind}", cause.kind)]
-    for key, found in (("joined", cause.joined), ("left", cause.left), ("paths", cause.paths)):
+    joined, left = ([names.get(each.partition("/")[2], each) for each in ids] for ids in (cause.joined, cause.left))
+    for key, found in (("joined", joined), ("left", left), ("paths", cause.paths)):
         if found:
             more = f" +{len(found) - 3}" if len(found) > 3 else ""
             parts.append(t(f"cause.{key}", names=", ".join(found[:3])) + more)

@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from headrace.control import base_connections, compiling, flows, target_connections
-from headrace.control.access import Caller
+from headrace.control import base_connections, compiling, flows, segments, target_connections
+from headrace.control.access import Caller, Permission
 from headrace.control.lists import Page
 from headrace.control.paging import Listing, read
 from headrace.control.service import Control
@@ -95,6 +95,14 @@ def accounts(control: Control, caller: Caller) -> list[dict[str, Any]]:
     """Every base connection of a destination."""
     found = every(control, caller, base_connections.list_connections)
     return [each for each in found if each["connectionSpec"]["id"] in control.catalog.destinations]
+
+
+def audience_names(control: Control, caller: Caller) -> dict[str, str]:
+    """Audience id to name, of the first thousand; empty for who may not see them."""
+    if Permission.VIEW_SEGMENTS not in caller.permissions:
+        return {}
+    found = segments.list_audiences(control, caller, limit=1000, sort="name:asc").items
+    return {each["id"]: each["name"] for each in found}
 
 
 def rows(control: Control, caller: Caller, *properties: str) -> list[Row]:

@@ -18,7 +18,7 @@ from .profile_schemas import stored_schema
 from .runtime import Runtime
 from .service import Control, reading
 
-__all__ = ["Found", "delete_profile", "list_deletions", "observed_schema", "read_profile"]
+__all__ = ["Found", "delete_profile", "list_deletions", "observed_schema", "read_profile", "read_profile_by_id"]
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,7 +69,24 @@ def read_profile(
         UseCaseError: 1101-404, 1451-400, 3016-503.
     """
     access.require(caller, (Permission.VIEW_PROFILES,))
-    answer = _profile(control, runtime, caller, namespace, identity)
+    return _found(_profile(control, runtime, caller, namespace, identity), fields)
+
+
+def read_profile_by_id(control: Control, runtime: Runtime, caller: Caller, profile_id: str) -> Found:
+    """A profile by its opaque id, as exports and the ledger name it; needs View Profiles.
+
+    Raises:
+        UseCaseError: 1101-404, 3016-503.
+    """
+    access.require(caller, (Permission.VIEW_PROFILES,))
+    engine.in_engines_sandbox(control, caller)
+    answer = engine.asked(runtime, "profile", profile_id=profile_id)
+    if answer is None:
+        raise problem(Code.NOT_FOUND, "no profile has this id")
+    return _found(answer)
+
+
+def _found(answer: Mapping[str, Any], fields: Sequence[str] = ()) -> Found:
     attributes = answer.get("attributes") or {}
     entity = dict(attributes)
     identities = [dict(each) for each in answer.get("identities") or ()]

@@ -228,11 +228,11 @@ class Spec(msgspec.Struct, frozen=True):
 
 TARGET_TOGGLES: Final = (
     Parameter(
-        "includeSegmentNames", "Include segment names", "Add each mapped audience's name.", "boolean", default=False
+        "includeSegmentNames", "Include audience names", "Add each mapped audience's name.", "boolean", default=False
     ),
     Parameter(
         "includeSegmentTimestamps",
-        "Include segment timestamps",
+        "Include audience timestamps",
         "Add when each mapped audience and its mapping were made and changed (epoch milliseconds).",
         "boolean",
         default=False,

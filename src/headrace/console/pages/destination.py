@@ -70,10 +70,15 @@ def _runs(visit: Visit, row: Row) -> dict[str, Any]:
     return {"runs": [figures(each) for each in found.items], "token": found.token}
 
 
+def delivery_rate(activated: int, failed: int) -> float | None:
+    """The share of what was to be delivered that was; None where nothing was to be."""
+    return activated / (activated + failed) if activated + failed else None
+
+
 def figures(run: dict[str, Any]) -> dict[str, Any]:
     """A run's record with its figures on top, as tables and charts need them.
 
-    The rate is that of AEP: the share of received profiles that were activated or skipped.
+    The rate is of deliveries, not AEP's: what is excluded says nothing about how well delivery works.
     """
     metrics = run.get("metrics") or {}
     records, times = metrics.get("recordSummary") or {}, metrics.get("durationSummary") or {}
@@ -88,7 +93,7 @@ def figures(run: dict[str, Any]) -> dict[str, Any]:
         "activated": activated,
         "skipped": skipped,
         "failed": failed,
-        "rate": min(1.0, (activated + skipped) / received) if received else None,
+        "rate": delivery_rate(activated, failed),
         "sent_bytes": (metrics.get("sizeSummary") or {}).get("outputBytes", 0),
         "latency": metrics.get("latencySummary") or {},
         "failures": records.get("failedInfo") or [],

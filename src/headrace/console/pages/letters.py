@@ -10,7 +10,7 @@ from starlette.routing import BaseRoute
 
 from headrace.console import engine, overview
 from headrace.console.calls import call
-from headrace.console.causes import cause_of, export_of, words
+from headrace.console.causes import Speaker, export_of
 from headrace.console.masking import masked, masked_message
 from headrace.console.visit import Console, Visit, page
 from headrace.control import dead_letters
@@ -57,10 +57,11 @@ def show(visit: Visit) -> Response:
     except (msgspec.DecodeError, ValueError):
         content = None
     hide = masked_message if export else masked
+    speaker = Speaker(visit.t, overview.audience_names(visit.control, visit.caller))
     return visit.page(
         "letter.html", answer=answer, letter=letter, export=export, size_bytes=len(raw),
         content=content if unmask or content is None else hide(content), text=text if unmask else "",
-        unmask=unmask, cause=words(cause_of(letter["export"][8]), visit.t) if export else "",
+        unmask=unmask, cause=speaker(letter["export"][8]) if export else "",
         names={each.id: each.name for each in overview.rows(visit.control, visit.caller)},
         may_replay=_may_replay(visit, letter.get("flow", ""), letter.get("kind", "")),
         status=200 if letter or not answer.ok else 404,

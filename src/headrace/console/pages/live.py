@@ -12,7 +12,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import BaseRoute
 
 from headrace.console import engine, overview
-from headrace.console.causes import cause_of, words
+from headrace.console.causes import Speaker
 from headrace.console.masking import masked_message
 from headrace.console.texts import Texts
 from headrace.console.visit import Console, Visit, page, visit_of
@@ -48,13 +48,16 @@ async def stream(visit: Visit) -> Response:
     require(visit.caller, engine.NEEDED["follow"])
     control_engine.in_engines_sandbox(visit.control, visit.caller)
     names = await asyncio.to_thread(_names, visit)
+    audiences = await asyncio.to_thread(overview.audience_names, visit.control, visit.caller)
     profile = await asyncio.to_thread(_profile_id, visit)
     chosen = {"flow": visit.query("flow"), "profile": profile, "audience": visit.query("audience")}
     wanted = {name: value for name, value in chosen.items() if value}
     # Messages that nobody is shown are not sent here at all: they would cost the engine more than all else.
     settled = visit.runtime.follow(**wanted, most_a_second=MOST_A_SECOND)
     lines = while_allowed(
-        _lines(settled, visit.t, names, visit.query("audience")), lambda: _allowed(visit), visit.t("live.signed_out")
+        _lines(settled, visit.t, names, visit.query("audience"), audiences),
+        lambda: _allowed(visit),
+        visit.t("live.signed_out"),
     )
     return StreamingResponse(lines, media_type="text/event-stream", headers={"x-accel-buffering": "no"})
 
@@ -102,10 +105,14 @@ async def while_allowed(
 
 
 async def _lines(
-    settled: AsyncIterator[dict[str, Any]], t: Texts, names: Mapping[str, str], audience: str
+    settled: AsyncIterator[dict[str, Any]],
+    t: Texts,
+    names: Mapping[str, str],
+    audience: str,
+    audiences: Mapping[str, str],
 ) -> AsyncGenerator[bytes]:
     """Events for the browser; what is more than one can read is counted instead."""
-    window = _Window()
+    window, speaker = _Window(), Speaker(t, audiences)
     coming = aiter(settled)
     waiting: asyncio.Future[dict[str, Any]] | None = None
     try:
@@ -123,7 +130,7 @@ async def _lines(
             elif one.get("following"):
                 yield _event("following", {})
             elif _about(one, audience) and window.room():
-                yield _event("export", shown(one, t, names))
+                yield _event("export", shown(one, t, names, speaker))
     except (StateError, RefusedError) as error:
         yield _event("problem", {"words": error.problem if isinstance(error, UseCaseError) else str(error)})
     except StopAsyncIteration:
@@ -183,7 +190,7 @@ def _about(one: Mapping[str, Any], audience: str) -> bool:
     return not audience or f'"{audience}"' in str(one.get("message", ""))
 
 
-def shown(one: Mapping[str, Any], t: Texts, names: Mapping[str, str]) -> dict[str, Any]:
+def shown(one: Mapping[str, Any], t: Texts, names: Mapping[str, str], speaker: Speaker) -> dict[str, Any]:
     """A settled export as the page shows it, with values hidden."""
     text = str(one.get("message", ""))
     try:
@@ -201,7 +208,8 @@ def shown(one: Mapping[str, Any], t: Texts, names: Mapping[str, str]) -> dict[st
         "outcome": t("state.delivered") if delivered else t("state.dead-letter"),
         "code": one.get("code"),
         "detail": one.get("detail"),
-        "cause": words(cause_of(one.get("cause")), t),
+        "cause": speaker(one.get("cause")),
+        "cause_ids": speaker.ids(one.get("cause")),
         "settled_ms": one.get("settled_ms"),
         "latency_ms": one.get("latency_ms"),
         "shard": one.get("shard"),

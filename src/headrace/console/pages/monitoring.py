@@ -15,6 +15,7 @@ from headrace.console.visit import Console, Visit, page
 from headrace.control import runs
 from headrace.control.run_figures import HOUR_MS, RunFigures, total
 
+from .destination import delivery_rate
 from .destinations import live_by_flow
 
 WINDOWS: Final = {"24h": (HOUR_MS, 24), "7d": (6 * HOUR_MS, 7 * 4), "30d": (24 * HOUR_MS, 30)}
@@ -42,14 +43,18 @@ def show(visit: Visit) -> Response:
     status = visit.ask("status")
     return visit.page(
         "monitoring.html", window=window, windows=tuple(WINDOWS), flow=flow, rows=rows, stands=status,
-        live=live_by_flow(status), sums=total(found.flows), by_flow=_by_flow(found.flows), reasons=found.reasons,
+        live=live_by_flow(status), sums=(sums := total(found.flows)), rate=delivery_rate(sums.activated, sums.failed),
+        by_flow=_by_flow(found.flows), reasons=found.reasons,
         chart=msgspec.json.encode(chart).decode(), any_runs=bool(found.flows),
         funnel=_funnel(status, flow), heat=_heat(status, flow), names={row.id: row.name for row in rows},
     )  # fmt: skip
 
 
 def _by_flow(found: Sequence[RunFigures]) -> dict[str, dict[str, Any]]:
-    return {each.flow: {**msgspec.structs.asdict(each), "rate": each.rate} for each in found}
+    return {
+        each.flow: {**msgspec.structs.asdict(each), "rate": delivery_rate(each.activated, each.failed)}
+        for each in found
+    }
 
 
 def _series(slots: Sequence[RunFigures], since_ms: int, step_ms: int, count: int) -> dict[str, list[float]]:

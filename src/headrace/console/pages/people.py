@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from headrace.console import engine, overview
 from headrace.console.calls import call
-from headrace.console.causes import cause_of, words
+from headrace.console.causes import Speaker
 from headrace.console.visit import Console, Visit, page
 from headrace.control import profiles, segments
 from headrace.control.access import Permission, require
@@ -35,23 +36,35 @@ def routes(console: Console) -> list[BaseRoute]:
 def look_up(visit: Visit) -> Response:
     """The form, and the profile that it names."""
     require(visit.caller, engine.NEEDED["explain"])
-    namespace, identity = visit.query("namespace"), visit.query("id")
+    namespace, identity, profile_id = visit.query("namespace"), visit.query("id"), visit.query("profile")
+    if identity and not namespace:
+        # A profile's id, as Live view and Explain show it, belongs to no namespace.
+        identity, profile_id = "", identity
     shown: dict[str, Any] = {
         "namespace": namespace, "identity": identity, "found": None, "problem": "", "missing": False,
+        "profile_id": profile_id,
         "unmask": visit.query("unmask") == "true", "exports": engine.Answer([]), "last": None, "names": {},
         "flows": {},
     }  # fmt: skip
-    if namespace and identity:
+    if profile_id or (namespace and identity):
         try:
             found = engine.tried(
-                lambda: profiles.read_profile(visit.control, visit.runtime, visit.caller, namespace, identity)
+                lambda: (
+                    profiles.read_profile_by_id(visit.control, visit.runtime, visit.caller, profile_id)
+                    if profile_id
+                    else profiles.read_profile(visit.control, visit.runtime, visit.caller, namespace, identity)
+                )
             )
         except UseCaseError as error:
             if error.error_code != Code.NOT_FOUND:
                 raise
             shown["missing"] = True
         else:
+            if profile_id and found.ok and found.value.identities:
+                first = found.value.identities[0]
+                namespace, identity = first["namespace"], first["id"]
             shown |= _about(visit, found, f"{namespace}:{identity}")
+            shown |= {"delete_at": urlencode({"namespace": namespace, "id": identity})}
     return visit.page("profile.html", **shown)
 
 
@@ -75,7 +88,7 @@ def _about(visit: Visit, found: engine.Answer, name: str) -> dict[str, Any]:
         "last": last,
         "names": known,
         "flows": {row.id: row.name for row in overview.rows(visit.control, visit.caller)},
-        "cause": lambda value: words(cause_of(value), visit.t),
+        "cause": Speaker(visit.t, overview.audience_names(visit.control, visit.caller)),
     }
 
 
@@ -94,7 +107,7 @@ def explain(visit: Visit) -> Response:
     answer = visit.ask("explain", **wanted) if wanted else None
     return visit.page(
         "explain.html", asked=asked, answer=answer, unmask=visit.query("unmask") == "true",
-        cause=lambda value: words(cause_of(value), visit.t),
+        cause=Speaker(visit.t, overview.audience_names(visit.control, visit.caller)),
     )  # fmt: skip
 
 

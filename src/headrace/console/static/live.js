@@ -15,20 +15,27 @@ function state(kind, text) {
   pulse.textContent = text;
 }
 
-function cell(text, className) {
+function cell(text, className, title) {
   const made = document.createElement("span");
   made.textContent = text;
-  made.title = text;
+  made.title = title || text;
   if (className) made.className = className;
   return made;
 }
 
-function fact(facts, name, value) {
+function fact(facts, name, value, link) {
   if (value === null || value === undefined || value === "") return;
   const term = document.createElement("dt");
   const told = document.createElement("dd");
   term.textContent = name;
-  told.textContent = value;
+  if (link) {
+    const to = document.createElement("a");
+    to.href = link;
+    to.textContent = value;
+    told.append(to);
+  } else {
+    told.textContent = value;
+  }
   facts.append(term, told);
 }
 
@@ -54,13 +61,13 @@ function item(one) {
   const details = document.createElement("details");
   const summary = document.createElement("summary");
   const time = new Date(one.settled_ms).toISOString().slice(11, 23);
-  summary.append(cell(time, "mono"), cell(one.outcome, `chip ${one.good ? "good" : "bad"}`), cell(one.cause),
+  summary.append(cell(time, "mono"), cell(one.outcome, `chip ${one.good ? "good" : "bad"}`), cell(one.cause, "", one.cause_ids),
     cell(one.flow, "soft"), cell(`${one.latency_ms} ms`, "quiet nowrap"));
   const facts = document.createElement("dl");
   facts.className = "facts card-head";
   fact(facts, words.reason, [one.code, one.detail].filter(Boolean).join(": "));
   fact(facts, words.export, one.export);
-  fact(facts, words.profile, one.profile);
+  fact(facts, words.profile, one.profile, one.profile && `/ui/profile?profile=${encodeURIComponent(one.profile)}`);
   fact(facts, words.shard, one.shard);
   fact(facts, words.sequence, one.sequence);
   fact(facts, words.attempts, one.attempts);
@@ -113,7 +120,9 @@ function open() {
 document.getElementById("pause").addEventListener("click", (event) => {
   paused = !paused;
   event.currentTarget.setAttribute("aria-pressed", String(paused));
-  event.currentTarget.querySelector("span").textContent = paused ? words.resume : words.pause;
+  event.currentTarget.querySelector("[data-words]").textContent = paused ? words.resume : words.pause;
+  event.currentTarget.querySelector("[data-pausing]").hidden = paused;
+  event.currentTarget.querySelector("[data-going]").hidden = !paused;
   if (paused) {
     source.close();
     state("", words.paused);
