@@ -70,7 +70,8 @@ class Listener:
             for task in self._streaming:
                 task.cancel()
             await asyncio.gather(*self._streaming, return_exceptions=True)
-            with contextlib.suppress(FileNotFoundError):
+            # A disk that has turned read-only keeps it; whoever finds it learns that nobody listens.
+            with contextlib.suppress(OSError):
                 (self._folder / NAME).unlink()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
