@@ -75,10 +75,10 @@ def connect(tab: Tab, endpoint: str, keys: dict[str, str]) -> None:
     page.get_by_label("Access key ID").fill(keys["aws_access_key_id"])
     page.get_by_label("Secret access key").fill(keys["aws_secret_access_key"])
     page.get_by_label("Region", exact=True).fill(REGION)
-    page.get_by_text("More settings").click()
+    page.get_by_text("More settings", exact=True).click()
     page.locator("#p-endpointUrl").fill(endpoint)
     page.get_by_role("button", name="Next").click()
-    page.locator("#p-stream").fill(STREAM)
+    page.locator("#p-stream").select_option(STREAM)
     page.get_by_role("button", name="Connect").click()
 
 

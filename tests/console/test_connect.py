@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
+from headrace.console.rendering import environment
+from headrace.console.texts import Texts
 from headrace.control import flows
 from headrace.control.organisations import system_caller
 from headrace.control.reach import Reach
@@ -130,3 +133,30 @@ def test_editing_an_account_keeps_its_secret(installation: Sample, visit: Visit)
     wrong = visitor.post(path, etag=etag, name="Renamed", **{**fields, "p.region": "?"})
     assert wrong.status_code == 400
     assert 'class="wrong"' in wrong.text
+
+
+def test_a_mistyped_account_is_said_in_words(fresh: Sample, visit: Visit) -> None:
+    """No regular expression; and that the secret has to be typed again, which is never sent back."""
+    page = visit(fresh).post(
+        f"/ui/connect/{KINESIS_ID}", name="Local", use="new", way="Aws Kinesis authentication credentials",
+        **{
+            "p.accessKeyId": "AKIDEXAMPLE", "p.secretKey": "s" * 20, "p.region": "Ireland",
+            "p.endpointUrl": "localhost:4566",
+        },
+    ).text  # fmt: skip
+    assert "like eu-west-1" in page
+    assert "begins with https://" in page
+    assert "[a-z]" not in page
+    assert "Type it once more" in page
+    assert "s" * 20 not in page
+
+
+def test_listed_streams_are_a_choice() -> None:
+    """What the account lists is picked from; a name that is not listed can be typed instead."""
+    macros: Any = environment().get_template("macros.html").module
+    parameter = destinations()[KINESIS_ID].spec.target[0]
+    drawn = macros.input(parameter, None, "", Texts("en"), names=("leads", "other"))
+    assert re.findall(r'<option value="([^"]*)"', drawn) == ["", "leads", "other"]
+    for value, wrong, names in (("third", "", ("leads",)), ("leads", "is wrong", ("leads",)), (None, "", ())):
+        typed = macros.input(parameter, value, wrong, Texts("en"), names=names)
+        assert '<input id="p-stream"' in typed

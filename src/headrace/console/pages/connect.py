@@ -71,7 +71,9 @@ def _account_page(visit: Visit, spec: Spec, found: list[dict[str, Any]], *, use:
     names = [way.name for way in spec.auth]
     wanted = visit.field("way") or visit.query("way")
     way = spec.auth[names.index(wanted)] if wanted in names else spec.auth[0] if spec.auth else None
-    shown: dict[str, Any] = {"values": {}, "wrong": {}, "rest": [], "name": "", "status": 200, **context}
+    shown: dict[str, Any] = {
+        "values": {}, "wrong": {}, "rest": [], "name": "", "status": 200, "again": (), **context,
+    }  # fmt: skip
     return visit.page(
         "connect_account.html",
         steps=STEPS, spec=spec, accounts=found, use=use, way=way,
@@ -103,6 +105,7 @@ def make_account(visit: Visit) -> Response:
         return _account_page(
             visit, spec, _accounts(visit, spec), use="new", status=error.status, wrong=wrong, rest=rest,
             values=typed_params(visit, parameters), name=visit.field("name"),
+            again=[each.name for each in parameters if each.secret and visit.field(f"p.{each.name}")],
         )  # fmt: skip
     return visit.redirect(f"/ui/connect/{spec.id}/{made.id}")
 
@@ -122,7 +125,7 @@ async def choose_place(visit: Visit) -> Response:
     places = await base_connections.list_places(visit.control, visit.caller, account_id)
     return await asyncio.to_thread(
         _place_page, visit, spec, account, target_id=target_id, values=shown_params(spec.target, params),
-        places=places,
+        places=places, typed=not places.complete or visit.query("type") == "true",
     )  # fmt: skip
 
 
@@ -131,7 +134,7 @@ def _place_page(visit: Visit, spec: Spec, account: dict[str, Any], **context: An
     toggles = [each for each in spec.target if each.type == "boolean"]
     shown: dict[str, Any] = {
         "values": {}, "wrong": {}, "rest": [], "status": 200, "check": None, "target_id": "", "calls": [],
-        "places": Places(), **context,
+        "places": Places(), "typed": False, **context,
     }  # fmt: skip
     return visit.page(
         "connect_place.html",
@@ -164,6 +167,7 @@ async def check_place(visit: Visit) -> Response:
     check = next((each for found, each in tested.checks if found == target_id), Check(permissions=()))
     if tested.problems:
         check = msgspec.structs.replace(check, problems=(*tested.problems, *check.problems))
+    places = await base_connections.list_places(visit.control, visit.caller, account_id)
     calls = [
         call(
             visit,
@@ -176,7 +180,7 @@ async def check_place(visit: Visit) -> Response:
     ]
     return await asyncio.to_thread(
         _place_page, visit, spec, account, check=check, target_id=target_id, calls=calls,
-        values=typed_params(visit, spec.target),
+        values=typed_params(visit, spec.target), places=places, typed=not places.complete,
     )  # fmt: skip
 
 
