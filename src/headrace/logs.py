@@ -31,9 +31,14 @@ def configure(level: str, style: str, stream: TextIO | None = None) -> None:
             render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
-        logger_factory=structlog.PrintLoggerFactory(out),
+        # Standard error is asked for at each line: it may be another one by then, or closed.
+        logger_factory=structlog.PrintLoggerFactory(stream) if stream is not None else _to_standard_error,
         cache_logger_on_first_use=False,
     )
+
+
+def _to_standard_error(*_: Any) -> structlog.PrintLogger:
+    return structlog.PrintLogger(sys.stderr)
 
 
 def get(**bound: Any) -> Any:
