@@ -17,10 +17,11 @@ from typing import Any, Final
 from headrace.cli import main as cli
 from headrace.destinations.dispatch import Pending
 from headrace.destinations.kinesis.writer import KinesisWriter
-from headrace.runtimes.embedded import engine as engines
-from headrace.runtimes.embedded.engine import Engine
+from headrace.runtimes.embedded import rounds
 from headrace.runtimes.embedded.flow import RunningFlow
 from headrace.runtimes.embedded.outbox import Outbox
+from headrace.runtimes.embedded.rounds import Rounds
+from headrace.runtimes.embedded.settling import Settling
 from headrace.state.rocksdb import RocksState
 
 
@@ -86,38 +87,38 @@ def send_before_settle(seam: Seam) -> None:
 
 def settle_before_store(seam: Seam) -> None:
     """After records were settled in memory and the next of their lanes let go, before that is stored."""
-    original = Engine._on_settled
+    original = Settling.settled
 
-    def settled(self: Engine, flow: RunningFlow, done: Sequence[Pending]) -> None:
+    def settled(self: Settling, flow: RunningFlow, done: Sequence[Pending]) -> None:
         original(self, flow, done)
         seam.here()
 
-    Engine._on_settled = settled  # type: ignore[method-assign]
+    Settling.settled = settled  # type: ignore[method-assign]
 
 
 def merge(seam: Seam, *, after: bool) -> None:
     """Before or after the commit of a batch that joins profiles."""
-    original, held = Engine._stage_inputs, [False]
+    original, held = Rounds._stage_inputs, [False]
 
-    def stage_inputs(self: Engine, *rest: Any) -> Any:
-        joined = self.totals.joined
+    def stage_inputs(self: Rounds, *rest: Any) -> Any:
+        joined = self._counts.totals.joined
         staged = original(self, *rest)
-        held[0] |= self.totals.joined > joined
+        held[0] |= self._counts.totals.joined > joined
         return staged
 
-    Engine._stage_inputs = stage_inputs  # type: ignore[method-assign, assignment]
+    Rounds._stage_inputs = stage_inputs  # type: ignore[method-assign, assignment]
     _at_commit(seam, held, after=after)
 
 
 def store(seam: Seam, *, after: bool) -> None:
     """Before or after the commit of a batch that holds settlements."""
-    original, held = vars(engines)["store_settled"], [False]
+    original, held = vars(rounds)["store_settled"], [False]
 
     def store_settled(*rest: Any) -> None:
         original(*rest)
         held[0] = True
 
-    vars(engines)["store_settled"] = store_settled
+    vars(rounds)["store_settled"] = store_settled
     _at_commit(seam, held, after=after)
 
 

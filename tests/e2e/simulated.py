@@ -20,8 +20,9 @@ from headrace.clock import Manual
 from headrace.core.flow import CompiledFlow
 from headrace.destinations.base import Limits, Writer
 from headrace.runtimes.base import Report
-from headrace.runtimes.embedded.engine import Engine, Target
+from headrace.runtimes.embedded.engine import Engine
 from headrace.runtimes.embedded.options import Options
+from headrace.runtimes.embedded.running import Target
 from headrace.sources.base import Batch, Refused
 from headrace.state.rocksdb import RocksState
 from headrace.testing import Fault, Script

@@ -16,8 +16,9 @@ from headrace.core.flow import CompiledFlow, MappedSegment, Snapshot
 from headrace.destinations.base import Limits, Outcome
 from headrace.destinations.memory import MemoryStream, Rule
 from headrace.runtimes.base import Report
-from headrace.runtimes.embedded.engine import Engine, Target
+from headrace.runtimes.embedded.engine import Engine
 from headrace.runtimes.embedded.options import Options
+from headrace.runtimes.embedded.running import Target
 from headrace.sources.base import Batch, Refused
 from headrace.state.base import State
 from headrace.state.keys import Keys

@@ -24,9 +24,10 @@ from headrace.clock import Manual
 from headrace.core.flow import CompiledFlow, PartitionKey, Snapshot
 from headrace.destinations.base import Limits
 from headrace.runtimes.base import Report
-from headrace.runtimes.embedded.engine import Engine, Target
+from headrace.runtimes.embedded.engine import Engine
 from headrace.runtimes.embedded.options import Options
 from headrace.runtimes.embedded.refold import refold
+from headrace.runtimes.embedded.running import Target
 from headrace.state import reading
 from headrace.testing import Change, Fault, Quota, Script
 from headrace.testing.fold import FlowPlan, fold

@@ -142,12 +142,12 @@ def _flows(engine: Engine) -> dict[str, Answer]:
 
     async def pause(wanted: Mapping[str, Any]) -> Any:
         flow_id = str(wanted.get("flow") or "")
-        await engine.pause(flow_id, str(wanted.get("mode") or ""))
+        await engine.in_force.pause(flow_id, str(wanted.get("mode") or ""))
         return told(flow_id)
 
     async def resume(wanted: Mapping[str, Any]) -> Any:
         flow_id = str(wanted.get("flow") or "")
-        await engine.resume(flow_id)
+        await engine.in_force.resume(flow_id)
         run = None
         if wanted.get("catch_up") and engine.pauses.told(flow_id, engine.totals)["catch_up"]:
             run = _caught_up(engine, flow_id).id

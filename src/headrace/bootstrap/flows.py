@@ -14,7 +14,7 @@ from headrace.control.configuration import Configuration
 from headrace.destinations import registry
 from headrace.destinations.base import Check, Destination, Spec, Writer
 from headrace.errors import ConfigurationError, Mistake, RefusedError
-from headrace.runtimes.embedded.engine import Target
+from headrace.runtimes.embedded.running import Target
 
 
 def specs() -> dict[str, Spec]:

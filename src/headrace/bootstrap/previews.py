@@ -92,7 +92,7 @@ def of_file(new: Snapshot, old: Snapshot, asked: Wanted, settings: Settings, sta
 def _old(asked: Wanted, engine: Engine | None) -> Snapshot | None:
     if asked.old:
         return flows.compile_canonical(asked.old.encode())
-    return engine.configured if engine is not None else None
+    return engine.in_force.configured if engine is not None else None
 
 
 def _stored(state: State, keys: Keys, version: str) -> Snapshot:

@@ -42,7 +42,7 @@ async def put_in_force(changed: Configuration, engine: Engine) -> bool:
     """Let the engine run another configuration; True when it differed."""
     wanted = targets(changed)
     here = {flow_id: flow.target for flow_id, flow in engine.flows.items()}
-    if changed.snapshot.version == engine.configured.version and here == {
+    if changed.snapshot.version == engine.in_force.configured.version and here == {
         flow_id: each.identity for flow_id, each in wanted.items()
     }:
         return False

@@ -16,9 +16,10 @@ from typing import Final
 
 import msgspec
 
+from headrace.runtimes.embedded.counts import Counts
 from headrace.runtimes.embedded.flow import RunningFlow
 from headrace.state.base import Batch, State
-from headrace.state.keys import Keys
+from headrace.state.keys import HEADS, OUTBOX, SETTLED, STALE, Keys
 
 _decode: Final = msgspec.msgpack.Decoder(tuple[int, str]).decode
 
@@ -47,6 +48,23 @@ class Discards:
             flow = self._flows.get(flow_id)
             if flow is not None:
                 flow.dispatcher.discarding[profile_id] = (ordinal, reason)
+
+    def flow_deleted(self, flow_id: str, counts: Counts) -> int:
+        """Discard what waits of a flow that is no part of the configuration any more; how many exports."""
+        counted = counts.totals.flows.get(flow_id)
+        if flow_id in self._flows or counted is None:
+            return 0
+        pending = counted.pending
+        write = self._state.batch()
+        for space in (OUTBOX, SETTLED, STALE):
+            start = self._keys.named(space, flow_id) + b"\0"
+            write.delete_range(start, start[:-1] + b"\1")
+        write.delete(self._keys.named(HEADS, flow_id))
+        if pending:
+            counted.discarded["flow-deleted"] = counted.discarded.get("flow-deleted", 0) + pending
+        counts.put(write)
+        self._state.commit(write)
+        return pending
 
     def sweep(self, batch: Batch) -> None:
         """Forget what every export that it was about has left behind; not while any of it is under way."""

@@ -81,7 +81,7 @@ def _add_running(
         ("written_bytes", stages.bytes),
     ):
         found.setdefault(f"flow_{name}", {})[(flow_id,)] = float(figure)
-    found.setdefault("flow_info", {})[(flow_id, compiled.name, engine.stream_of(flow_id))] = 1.0
+    found.setdefault("flow_info", {})[(flow_id, compiled.name, engine.in_force.stream_of(flow_id))] = 1.0
     for name, by_name in (
         ("refusals", counts.refusals),
         ("rejected", stages.rejected),

@@ -89,12 +89,12 @@ async def send_test(
             it answered and what to do.
     """
     clock = clock or System()
-    flow = engine.known(flow_id)
+    flow = engine.in_force.known(flow_id)
     now_ms = clock.now_ms()
     plain = dict(given) if given is not None else msgspec.json.decode(made_up(flow, now_ms))
     plain[BLOCK] = _block(flow, engine.snapshot.version, now_ms)
     data = msgspec.json.encode(plain)
-    writer = engine.open_writer(flow_id)
+    writer = engine.in_force.open_writer(flow_id)
     try:
         record = Trial(IDENTITY, _prepared(writer, data))
         _check(writer, record)
