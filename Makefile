@@ -20,8 +20,8 @@ ARGS ?=
 NAME ?=
 # Compiled with mypyc for wheels, benchmarks and a second run of their tests; never where one develops.
 COMPILED := $(addprefix headrace/,$(addprefix core/,cause.py envelope.py lifetimes.py link.py merge.py message.py paths.py step.py \
-	times.py update.py view.py) $(addprefix runtimes/embedded/,decide.py outbox.py settle.py) $(addprefix destinations/,block.py dispatch.py pending.py) \
-	state/keys.py)
+	times.py update.py view.py) $(addprefix destinations/,block.py dispatch.py pending.py) state/keys.py \
+	$(addprefix runtimes/embedded/,decide.py decision.py entries.py lookup.py marks.py outbox.py settle.py))
 CC_HERE := $(shell command -v cc)
 
 .PHONY: help install run test compiled check fmt docs bench soak test-compiled wheel node-modules postgres browser requirements clean

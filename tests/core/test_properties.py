@@ -22,7 +22,8 @@ from headrace.core.flow import CompiledFlow, Consent, PartitionKey, Snapshot, ca
 from headrace.core.model import Backfill, Delete, Export, Replay, Tick
 from headrace.core.times import from_ms
 from headrace.errors import UpdateRefusedError
-from headrace.runtimes.embedded.decide import Command, Decider
+from headrace.runtimes.embedded.decide import Decider
+from headrace.runtimes.embedded.decision import Command
 from headrace.runtimes.embedded.outbox import Outbox
 from headrace.runtimes.embedded.refold import refold
 from headrace.sources.base import Batch, Refused

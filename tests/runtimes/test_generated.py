@@ -14,7 +14,7 @@ from headrace.core.model import Backfill, Delete, Identity, Tick
 from headrace.destinations.base import Limits, Verdict
 from headrace.destinations.memory import Rule
 from headrace.runtimes.base import Report
-from headrace.runtimes.embedded.decide import Command
+from headrace.runtimes.embedded.decision import Command
 from headrace.runtimes.embedded.engine import Engine
 from headrace.runtimes.embedded.refold import refold
 from tests.runtimes.road import KEY, KEYS, Lines, MemoryDisk, PowerCut, Road, flow, snapshot, update

@@ -11,7 +11,7 @@ from headrace.core.link import name
 from headrace.core.model import Backfill, Delete, Identity, Replay, Tick
 from headrace.errors import SourceUnreadableError
 from headrace.runtimes.base import Report
-from headrace.runtimes.embedded.decide import Command
+from headrace.runtimes.embedded.decision import Command
 from headrace.runtimes.embedded.engine import Engine
 from headrace.state import reading
 from headrace.state.keys import JOURNAL, LEDGER, TIMER, UPDATE_ID

@@ -13,7 +13,7 @@ import msgspec
 
 from headrace.core.flow import CompiledFlow, Snapshot
 from headrace.runtimes.embedded.backfill import Backfills
-from headrace.runtimes.embedded.decide import Command, Decision
+from headrace.runtimes.embedded.decision import Command, Decision
 from headrace.state.base import Batch, State
 from headrace.state.keys import FACT, Keys
 

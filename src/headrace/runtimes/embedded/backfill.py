@@ -27,7 +27,7 @@ from headrace.core.model import Backfill, FlowMark
 from headrace.core.step import CATCH_UP
 from headrace.core.times import from_ms
 from headrace.errors import RefusedError
-from headrace.runtimes.embedded.decide import Command, Decision
+from headrace.runtimes.embedded.decision import Command, Decision
 from headrace.runtimes.embedded.flow import RunningFlow
 from headrace.state import records
 from headrace.state.base import Batch, State

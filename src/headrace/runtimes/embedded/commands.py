@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from headrace.runtimes.embedded.decide import Command
+from headrace.runtimes.embedded.decision import Command
 
 
 class Commands:

@@ -23,7 +23,7 @@ from headrace.core.envelope import decode
 from headrace.core.flow import Snapshot
 from headrace.core.model import Delete, Identity
 from headrace.errors import RefusedError
-from headrace.runtimes.embedded.decide import Command, Decision
+from headrace.runtimes.embedded.decision import Command, Decision
 from headrace.runtimes.embedded.flow import RunningFlow
 from headrace.state import records
 from headrace.state.base import Batch, State

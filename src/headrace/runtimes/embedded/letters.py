@@ -16,7 +16,7 @@ from headrace.core.flow import Snapshot
 from headrace.core.model import Replay
 from headrace.core.step import CATCH_UP
 from headrace.errors import RefusedError
-from headrace.runtimes.embedded.decide import Command, Decision
+from headrace.runtimes.embedded.decision import Command, Decision
 from headrace.runtimes.embedded.inner import Given
 from headrace.runtimes.embedded.settle import KEPT_BYTES
 from headrace.sources.base import Batch as SourceBatch

@@ -21,7 +21,8 @@ import msgspec
 from headrace.core.flow import Snapshot
 from headrace.core.model import Export
 from headrace.runtimes.embedded.above import Above
-from headrace.runtimes.embedded.decide import Command, Decider, Decision
+from headrace.runtimes.embedded.decide import Decider
+from headrace.runtimes.embedded.decision import Command, Decision
 from headrace.sources.base import Batch as SourceBatch
 from headrace.state import records
 from headrace.state.base import State

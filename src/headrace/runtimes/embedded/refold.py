@@ -9,7 +9,8 @@ import msgspec
 from headrace.core.envelope import decode
 from headrace.core.flow import Snapshot, compile_canonical
 from headrace.core.model import Backfill, Delete, Replay, Tick, Unlink
-from headrace.runtimes.embedded.decide import Command, Decider
+from headrace.runtimes.embedded.decide import Decider
+from headrace.runtimes.embedded.decision import Command
 from headrace.runtimes.embedded.overflow import with_overflowing
 from headrace.sources.base import Batch as SourceBatch
 from headrace.state import reading, records

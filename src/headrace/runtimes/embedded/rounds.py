@@ -16,7 +16,8 @@ from headrace.core.model import Backfill
 from headrace.runtimes.embedded.caps import Cap
 from headrace.runtimes.embedded.commands import Commands
 from headrace.runtimes.embedded.counts import Counts
-from headrace.runtimes.embedded.decide import Command, Decider, Decision
+from headrace.runtimes.embedded.decide import Decider
+from headrace.runtimes.embedded.decision import Command, Decision
 from headrace.runtimes.embedded.discards import Discards
 from headrace.runtimes.embedded.flow import RunningFlow
 from headrace.runtimes.embedded.housekeeping import Housekeeping

@@ -17,7 +17,7 @@ from headrace.core.flow import Snapshot
 from headrace.core.glance import glance
 from headrace.core.lifetimes import has_run_out
 from headrace.core.model import Tick
-from headrace.runtimes.embedded.decide import Command, Decision
+from headrace.runtimes.embedded.decision import Command, Decision
 from headrace.state import records
 from headrace.state.base import Batch, State
 from headrace.state.keys import END, Keys
