@@ -51,12 +51,13 @@ build/compiled/.done: .venv/.dev $(addprefix src/,$(COMPILED)) $(shell find src 
 	@cd build/compiled && for f in $(COMPILED); do ls "$${f%.py}".*.so > /dev/null && rm "$$f"; done
 	@touch $@
 
-check: .venv/.dev ## Format, lint, types, the rule between rooms, and the fast tests
+check: .venv/.dev ## Format, lint, types, the rule between rooms, and the fast tests of the inner rooms
 	@$(BIN)/ruff format --check . || { echo "make fmt formats them"; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy src tests
 	@$(BIN)/lint-imports
-	@$(BIN)/pytest -q -m "not slow and not moto and not kinesis_local and not postgres and not browser" --hypothesis-profile=quick $(ARGS)
+	@$(BIN)/pytest -q -m "not slow and not moto and not kinesis_local and not postgres and not browser" --hypothesis-profile=quick \
+		$(addprefix --ignore=tests/,api cli console e2e runtimes) $(ARGS)
 
 fmt: .venv/.dev ## Format, and mend what can be mended
 	@$(BIN)/ruff format .
