@@ -59,9 +59,11 @@ def test_the_engine_goes_on_when_the_control_process_hangs_or_dies(tmp_path: Pat
         until(lambda: tutorial.flow in server.flows(), server.running.said)
         control = server.control_pid()
         os.kill(control, signal.SIGSTOP)
-        server.post(*(member(n) for n in range(10)))
-        until(lambda: len(numbers(tmp_path)) == 10, server.running.said)
-        os.kill(control, signal.SIGKILL)
+        try:
+            server.post(*(member(n) for n in range(10)))
+            until(lambda: len(numbers(tmp_path)) == 10, server.running.said)
+        finally:
+            os.kill(control, signal.SIGKILL)  # stopped, it would outlive whoever started it
         server.post(*(member(n) for n in range(10, 20)))
         until(lambda: numbers(tmp_path) == list(range(20)), server.running.said)
         until(lambda: server.control_pid() not in (0, control), server.running.said)
