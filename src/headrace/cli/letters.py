@@ -1,4 +1,4 @@
-"""``headrace dead-letters``: write them to a file, and replay them; what shows them is in main."""
+"""``headrace dead-letters``: list them, show one, write them to a file, and replay them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import msgspec
 import pybase64
 import typer
 
-from headrace.cli.command import AsJson, DataDir, err, out, settings_of
+from headrace.cli.command import AsJson, DataDir, err, out, plain, settings_of
 from headrace.errors import RefusedError
 
 Kind = Annotated[str, typer.Option(help="Only update or export.")]
@@ -25,6 +25,56 @@ _WARNING = (
 )
 
 
+app = typer.Typer(help="Updates that were refused, and exports that the destination will never take.")
+
+
+@app.command("list")
+def letters_list(
+    data_dir: DataDir = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many, the newest first.")] = 20,
+    kind: Kind = "",
+    reason: Reason = "",
+    flow: Flow = "",
+    as_json: AsJson = False,
+) -> None:
+    """List dead letters, the newest first."""
+    from headrace import bootstrap
+    from headrace.cli.tables import show_letters
+
+    _check(kind)
+    found = bootstrap.read_folder(
+        settings_of(data_dir), "dead-letters", limit=limit, kind=kind, reason=reason, flow=flow
+    )  # fmt: skip
+    if as_json:
+        print(msgspec.json.encode(found).decode())
+    else:
+        show_letters(out, found)
+
+
+@app.command("show")
+def letters_show(
+    letter_id: Annotated[str, typer.Argument(metavar="ID", help="From `headrace dead-letters list`.")],
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show one dead letter whole: reason, place and the original bytes."""
+    from headrace import bootstrap
+
+    letter = bootstrap.read_folder(settings_of(data_dir), "dead-letter", id=letter_id)
+    if letter is None:
+        raise RefusedError(f"there is no dead letter {letter_id}; see: headrace dead-letters list")
+    if as_json:
+        print(msgspec.json.encode(letter).decode())
+        return
+    for name in ("id", "kind", "reason", "detail", "place", "source", "flow", "attempts"):
+        if letter.get(name):
+            out.print(f"{name:9} {plain(str(letter[name]))}", soft_wrap=True)
+    content = letter["export"][7] if letter.get("export") else letter.get("body", "")
+    out.print("content", style="bold")
+    print(pybase64.b64decode(content).decode(errors="backslashreplace"))
+
+
+@app.command("export")
 def export_letters(
     data_dir: DataDir = None,
     to: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="A new file; else printed.")] = None,
@@ -68,6 +118,7 @@ def _shown(letter: Mapping[str, Any]) -> dict[str, Any]:
     return {**shown, "content": content.decode(errors="backslashreplace")}
 
 
+@app.command("replay")
 def replay_letters(
     ids: Annotated[
         list[str] | None, typer.Argument(metavar="[ID]...", help="Which; else all of the options.")
