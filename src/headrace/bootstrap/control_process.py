@@ -23,6 +23,7 @@ import uvicorn
 
 from headrace import logs, settings
 from headrace.api.limits import Limits
+from headrace.certificates import Server
 from headrace.clock import System
 from headrace.control import configuration as configurations
 from headrace.control import file_records
@@ -84,7 +85,7 @@ def serve(
     signal.signal(signal.SIGTERM, lambda *_: None)
     try:
         app = application(control, runtime, loaded)
-        uvicorn.Server(_options(loaded, app)).run(sockets=[listening])
+        Server(_options(loaded, app)).run(sockets=[listening])
     finally:
         announcer.end()
         recording.end()

@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 import uvicorn
 
+from headrace.certificates import Server
 from headrace.errors import SourceUnreadableError
 from headrace.sources.heads import BoundedHeads
 from headrace.sources.problems import problem
@@ -107,7 +108,7 @@ class Listener:
             raise SourceUnreadableError(source=where, problem=problem) from None
         listening.setblocking(False)
         self.port = listening.getsockname()[1]
-        server = self._server = uvicorn.Server(config)
+        server = self._server = Server(config)
         server.lifespan = config.lifespan_class(config)
         await server.startup(sockets=[listening])
         self._sockets = [listening]
