@@ -11,7 +11,7 @@ import contextlib
 import inspect
 import os
 import socket
-from collections.abc import AsyncGenerator, Callable, Collection, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -26,8 +26,9 @@ _TIMEOUT_S: Final = 30.0
 Answer = Callable[[Mapping[str, Any]], Any]
 """Takes a request's arguments, gives what is answered: anything msgspec encodes, or a coroutine of it."""
 
-Stream = Callable[[Mapping[str, Any]], AsyncGenerator[Any]]
-"""Takes a request's arguments, gives what is sent, one thing a line, for as long as the client stays."""
+Stream = Callable[[Mapping[str, Any]], AsyncGenerator[Sequence[Any]]]
+"""Takes a request's arguments, gives what is sent, for as long as the client stays: the things that come together,
+each of which becomes a line."""
 
 
 class Listener:
@@ -90,7 +91,7 @@ class Listener:
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
 
-    def _stream(self, line: bytes) -> AsyncGenerator[Any] | None:
+    def _stream(self, line: bytes) -> AsyncGenerator[Sequence[Any]] | None:
         """What a request streams; None for one that has one answer."""
         if not any(b'"' + name.encode() + b'"' in line for name in self._streams):
             return None
@@ -100,7 +101,7 @@ class Listener:
         return None
 
     async def _send(
-        self, stream: AsyncGenerator[Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self, stream: AsyncGenerator[Sequence[Any]], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         """Send what is streamed until the client is gone: it says nothing more, so that reading ends with it."""
         sending = asyncio.create_task(_sent(stream, writer))
@@ -138,11 +139,11 @@ class Listener:
             return {"error": str(error)}
 
 
-async def _sent(stream: AsyncGenerator[Any], writer: asyncio.StreamWriter) -> None:
+async def _sent(stream: AsyncGenerator[Sequence[Any]], writer: asyncio.StreamWriter) -> None:
     try:
         async with contextlib.aclosing(stream):
-            async for each in stream:
-                writer.write(msgspec.json.encode({"answer": each}) + b"\n")
+            async for together in stream:
+                writer.write(b"".join(msgspec.json.encode({"answer": each}) + b"\n" for each in together))
                 await writer.drain()
     except RefusedError as error:
         writer.write(msgspec.json.encode({"error": str(error)}) + b"\n")

@@ -1,7 +1,8 @@
 """Show what settles to whoever follows, and never wait for them.
 
 Each follower has a queue bounded in bytes. What does not fit is not kept: the follower is told how many it missed.
-With nobody following, nothing is done for it.
+Chosen first, then made: an export that no follower is sent costs a comparison at most, one that several are sent is
+encoded once, and masking is left to whoever shows it. With nobody following, nothing is done at all.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, Final
+
+import msgspec
 
 from headrace.destinations.base import Outcome, Verdict
 from headrace.destinations.pending import Pending
@@ -23,6 +26,30 @@ _SECOND_MS: Final = 1000
 _NONE: Final = Outcome()
 
 
+class _Settled:
+    """A settled export, encoded when the first follower is sent it, and for all of them.
+
+    Args:
+        flow_id: Its flow.
+        p: The export.
+        now_ms: When it settled.
+    """
+
+    __slots__ = ("_flow_id", "_line", "_now_ms", "_p", "size")
+
+    def __init__(self, flow_id: str, p: Pending, now_ms: int) -> None:
+        self._flow_id, self._p, self._now_ms = flow_id, p, now_ms
+        self._line: msgspec.Raw | None = None
+        self.size = len(p.export.data) + _OVERHEAD_BYTES
+
+    @property
+    def line(self) -> msgspec.Raw:
+        """``settled`` as JSON."""
+        if self._line is None:
+            self._line = msgspec.Raw(msgspec.json.encode(settled(self._flow_id, self._p, self._now_ms)))
+        return self._line
+
+
 class _Follower:
     """One who follows.
 
@@ -31,62 +58,80 @@ class _Follower:
         profile: Only this profile; "" for all.
         queue_bytes: Most that is kept for it.
         audience: Only messages that name the audience of this id; "" for all.
-        most_a_second: Most that it is sent within a second, for one who reads no more; 0 for all.
+        most_a_second: Most that it is sent of a second of the engine's clock, for one who reads no more; 0 for all.
     """
 
     def __init__(
         self, flow: str, profile: str, queue_bytes: int, *, audience: str = "", most_a_second: int = 0
     ) -> None:
-        self.flow, self.profile = flow, profile
+        self._flow, self._profile = flow, profile
         self._named = f'"{audience}"'.encode() if audience else b""
-        self._most, self._began_ms, self._last_ms, self._given = most_a_second, 0, 0, 0
-        self.queue: deque[tuple[str, Pending, int]] = deque()
-        self.missed = 0
+        self._most, self._second, self._given, self._last_ms = most_a_second, -1, 0, 0
+        self._queue: deque[_Settled] = deque()
+        self._missed = 0
         self.woken = asyncio.Event()
         self._room = queue_bytes
 
-    def put(self, flow_id: str, done: Sequence[Pending], now_ms: int) -> None:
-        """Take what settled, as far as there is room."""
-        if self.flow and self.flow != flow_id:
-            return
-        for p in done:
-            if self.profile and self.profile != p.export.profile_id:
-                continue
-            if self._named and self._named not in p.export.data:
-                continue
-            size = len(p.export.data) + _OVERHEAD_BYTES
-            if size > self._room or not self._in_time(now_ms):
-                self.missed += 1
-                continue
-            self._room -= size
-            self.queue.append((flow_id, p, now_ms))
-        if self.queue or self.missed:
-            self.woken.set()
+    def put(self, flow_id: str, done: Sequence[Pending], now_ms: int, made: dict[Pending, _Settled]) -> None:
+        """Take what settled, as far as there is room.
 
-    def _in_time(self, now_ms: int) -> bool:
-        """True while the present second has room for one more."""
+        Args:
+            flow_id: Of all of them.
+            done: What settled.
+            now_ms: The time.
+            made: What followers before this one took of them.
+        """
+        if self._flow and self._flow != flow_id:
+            return
+        if self._profile or self._named:
+            done = [p for p in done if self._about(p)]
+            if not done:
+                return
+        room = self._left(len(done), now_ms)
+        for p in done[:room]:
+            one = made.get(p)
+            if one is None:
+                one = made[p] = _Settled(flow_id, p, now_ms)
+            if one.size > self._room:
+                self._missed += 1
+                continue
+            self._room -= one.size
+            self._queue.append(one)
+        self._missed += len(done) - room
+        self.woken.set()
+
+    def _about(self, p: Pending) -> bool:
+        """True for one of the profile and the audience that are asked for."""
+        export = p.export
+        return (not self._profile or self._profile == export.profile_id) and self._named in export.data
+
+    def _left(self, count: int, now_ms: int) -> int:
+        """Of so many, how many the present second has room for."""
         self._last_ms = now_ms
         if not self._most:
-            return True
-        if not 0 <= now_ms - self._began_ms < _SECOND_MS:
-            self._began_ms, self._given = now_ms, 0
-        self._given += 1
-        return self._given <= self._most
+            return count
+        # Seconds of the clock, not of the follower: those who see everything see the same, made once.
+        second = now_ms // _SECOND_MS
+        if second != self._second:
+            self._second, self._given = second, 0
+        left = min(count, self._most - self._given)
+        self._given += left
+        return left
 
     def pause_s(self) -> float:
         """How long to wait before telling what is missed: nothing comes for the rest of this second anyway."""
-        if self.queue or not self._most:
+        if self._queue or not self._most:
             return 0.0
-        return max(0, self._began_ms + _SECOND_MS - self._last_ms) / 1000
+        return (_SECOND_MS - self._last_ms % _SECOND_MS) / 1000
 
-    def take(self) -> list[dict[str, Any]]:
+    def take(self) -> list[Any]:
         """What came since, and first how many are missing before it."""
-        taken = [] if not self.missed else [{"missed": self.missed}]
-        self.missed = 0
-        while self.queue:
-            flow_id, p, now_ms = self.queue.popleft()
-            self._room += len(p.export.data) + _OVERHEAD_BYTES
-            taken.append(settled(flow_id, p, now_ms))
+        taken: list[Any] = [{"missed": self._missed}] if self._missed else []
+        self._missed = 0
+        while self._queue:
+            one = self._queue.popleft()
+            self._room += one.size
+            taken.append(one.line)
         return taken
 
 
@@ -103,7 +148,7 @@ class Followers:
         self._queue_bytes = queue_bytes
         self._followers: list[_Follower] = []
 
-    async def follow(self, wanted: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any]]:
+    async def follow(self, wanted: Mapping[str, Any]) -> AsyncGenerator[Sequence[Any]]:
         """What settles from now on.
 
         Args:
@@ -111,8 +156,8 @@ class Followers:
                 bounds what is sent; the rest is counted, and costs next to nothing.
 
         Yields:
-            First ``{"following": true}``; then objects as of ``settled``, or ``{"missed": n}`` where *n* are
-            left out.
+            What came together: first ``{"following": true}`` alone; then objects as of ``settled``, as JSON, or
+            ``{"missed": n}`` where *n* are left out.
 
         Raises:
             RefusedError: There are too many followers.
@@ -127,22 +172,22 @@ class Followers:
         if len(self._followers) == 1:
             self._engine.on_settled.append(self._told)
         try:
-            yield {"following": True}
+            yield [{"following": True}]
             while True:
                 await one.woken.wait()
                 if pause_s := one.pause_s():
                     await asyncio.sleep(pause_s)
                 one.woken.clear()
-                for each in one.take():
-                    yield each
+                yield one.take()
         finally:
             self._followers.remove(one)
             if not self._followers:
                 self._engine.on_settled.remove(self._told)
 
     def _told(self, flow_id: str, done: Sequence[Pending], now_ms: int) -> None:
+        made: dict[Pending, _Settled] = {}
         for one in self._followers:
-            one.put(flow_id, done, now_ms)
+            one.put(flow_id, done, now_ms, made)
 
 
 def settled(flow_id: str, p: Pending, now_ms: int) -> dict[str, Any]:
