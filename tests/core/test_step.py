@@ -227,6 +227,17 @@ def test_a_backfill_restates_members_to_one_flow(kind: str) -> None:
     assert not profiles.last.changed
 
 
+def test_a_backfill_leaves_out_who_was_told_since() -> None:
+    """An export from the named ordinal on says all of it; without one the state is told in any case."""
+    profiles = Profiles(snapshot(flow("vip", id="f")))
+    profiles.apply(JOIN)
+    profile_id, told = profiles.born[0], only(profiles).ordinal
+    assert profiles.held(Backfill(profile_id, "f", "r", unless_since=told)) == ["told-since"]
+    assert not profiles.last.changed
+    assert profiles.held(Backfill(profile_id, "f", "r", unless_since=told + 1)) == [""]
+    assert profiles.held(Backfill(profile_id, "f", "r")) == [""]
+
+
 def test_a_replay_restates_whoever_is_left() -> None:
     """In place of a dead letter comes the current state, also of somebody who has left since."""
     profiles = Profiles(snapshot(flow("vip", paths=("x",))))

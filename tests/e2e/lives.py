@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -92,6 +93,8 @@ class Lives:
         self.deaths: list[Death] = []
         self.follow = False
         """Lives that are killed wait for more at the end of what they read."""
+        self.meanwhile: Callable[[int], None] = lambda received: None
+        """Called again and again while a life goes on, with the messages received so far."""
 
     def kill(self, place: str, new: int) -> Death:
         """Start a process, and let it die at *place* once the stream has received *new* messages it never saw."""
@@ -125,7 +128,8 @@ class Lives:
 
     def _await(self, child: subprocess.Popen[bytes], most: int, begun: float, armed: Path | None) -> bool:
         """Until it is time: then arm the seam and wait for the end, or say whether the process holds the lock."""
-        while self._stream.read() < most:
+        while (received := self._stream.read()) < most:
+            self.meanwhile(received)
             assert child.poll() is None, (child.returncode, (self._folder / "words").read_text())
             assert time.monotonic() - begun < BOUND_S, "nothing new was delivered"
             time.sleep(0.002)
@@ -137,11 +141,11 @@ class Lives:
         os.kill(child.pid, signal.SIGKILL)
         return locked
 
-    def finish(self) -> subprocess.CompletedProcess[str]:
+    def finish(self, bound_s: float = BOUND_S) -> subprocess.CompletedProcess[str]:
         """Start it once more and let it end by itself."""
-        return self.ask(*self._arguments)
+        return self.ask(*self._arguments, bound_s=bound_s)
 
-    def ask(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def ask(self, *arguments: str, bound_s: float = BOUND_S) -> subprocess.CompletedProcess[str]:
         """Another command about the same data folder, to its end."""
         return subprocess.run(
             [HEADRACE, *arguments],
@@ -150,6 +154,6 @@ class Lives:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=BOUND_S,
+            timeout=bound_s,
             check=False,
         )

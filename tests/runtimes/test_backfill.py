@@ -219,6 +219,22 @@ def test_who_was_told_since_the_start_is_left_out() -> None:
         assert len(told(road)) == 10 + 10 + again
 
 
+def test_who_is_told_of_in_the_batch_that_looks_at_them_is_left_out() -> None:
+    """Updates are decided before the run's inputs: what the run saw of the profile is no longer the last word."""
+    road = quiet(MemoryDisk(), [update(n, f"email:u{n}", vip=True) for n in range(10)], snapshot(metadata()))
+    live(road)
+
+    def act(engine: Engine) -> None:
+        begin()(engine)
+        road.source.bodies += [update(50 + n, f"email:u{n}", vip=True) for n in range(10)]
+
+    live(road, act)
+    run = the_run(road)
+    assert (run.exported, run.excluded) == (0, {"told-since": 10})
+    assert len(told(road)) == 20
+    settled(road)
+
+
 # -- pause, resume, cancel, rate, backlog ---------------------------------------------------------
 
 

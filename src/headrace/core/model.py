@@ -154,12 +154,21 @@ class Tick(msgspec.Struct, frozen=True):
 
 
 class Backfill(msgspec.Struct, frozen=True):
-    """Export one profile's current state to one flow, whatever changed; kind tells why."""
+    """Export one profile's current state to one flow, whatever changed; kind tells why.
+
+    Attributes:
+        profile_id: Which.
+        flow_id: To which flow.
+        run_id: For which run.
+        kind: backfill, re-send, or catch-up.
+        unless_since: Not when the flow told of it at this ordinal or later; 0 to tell in any case.
+    """
 
     profile_id: str
     flow_id: str
     run_id: str
-    kind: str = "backfill"  # backfill | re-send
+    kind: str = "backfill"
+    unless_since: int = 0
 
 
 class Delete(msgspec.Struct, frozen=True):

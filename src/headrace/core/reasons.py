@@ -22,6 +22,7 @@ HELD: Final[dict[str, str]] = {
     "not-a-member": "The profile is in none of the flow's mapped audiences, and left none by this update.",
     "no-relevant-change": "No mapped audience, identity or mapped attribute was touched.",
     "trigger-off": "What changed would export, but the flow has that trigger switched off.",
+    "told-since": "The profile was told of since the backfill's start, and that said all of it.",
     "same-value": "A mapped attribute was written with the value it had, and the flow ignores that.",
     "consent": "The profile's consent does not allow the export.",
     "paused": "The flow is paused and skips what changes meanwhile.",

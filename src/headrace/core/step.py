@@ -194,8 +194,9 @@ def _unlink(envelope: Envelope, change: Unlink, ordinal: int, now_ms: int, snaps
 def _restate(envelope: Envelope, change: Backfill | Replay, ordinal: int, now_ms: int, snapshot: Snapshot) -> Step:
     """Export the current state to one flow, whatever changed."""
     kept = None
+    unless_since = 0
     if isinstance(change, Backfill):
-        kind, run = change.kind, change.run_id
+        kind, run, unless_since = change.kind, change.run_id, change.unless_since
     else:
         kind, run = "replay", change.letter_id
         if change.original:
@@ -212,6 +213,8 @@ def _restate(envelope: Envelope, change: Backfill | Replay, ordinal: int, now_ms
             held.append(CATCH_UP)
         elif not _wanted(kind, after, flow, mapped):
             held.append("not-a-member")
+        elif unless_since and flow.id in after.marks and after.marks[flow.id].ordinal >= unless_since:
+            held.append("told-since")
         elif not consents(flow, after.attributes) and not (kind == CATCH_UP and flow.id in after.marks):
             held.append("consent")
         else:

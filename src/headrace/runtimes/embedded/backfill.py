@@ -78,7 +78,8 @@ class Scope:
         self._after = from_ms(after) if after is not None else ""
         self._before = from_ms(before) if before is not None else "~"
         self._run, self._flow = run, flow
-        self._told = run.kind == "backfill" and flow.deliver == "all"
+        self.unless_since = run.first if run.kind == "backfill" and flow.deliver == "all" else 0
+        """Whoever was told of at this ordinal or later is left out; 0 for nobody."""
 
     def why_not(self, stored: bytes) -> str:
         """Why a profile is not exported; "" when it may be."""
@@ -98,7 +99,7 @@ class Scope:
                 return self._out(seen)
             return "told-since" if mark.ordinal >= seen.ordinal or self._withdrawn(mark, stored) else ""
         why = self._out(seen)
-        if not why and self._told and mark is not None and mark.ordinal >= run.first:
+        if not why and self.unless_since and mark is not None and mark.ordinal >= self.unless_since:
             return "told-since"
         return why
 
@@ -341,7 +342,8 @@ class Backfills:
         for place, key, stored in self._ahead(run):
             why = why_not(stored) if stored is not None else "unknown-profile"
             if not why:
-                commands.append(Backfill(key[skip:].decode(), run.flow, run.id, run.kind))
+                who = key[skip:].decode()
+                commands.append(Backfill(who, run.flow, run.id, run.kind, scope.unless_since))
             else:
                 excluded[why] = excluded.get(why, 0) + 1
             scanned += 1
