@@ -55,7 +55,7 @@ async def stream(visit: Visit) -> Response:
     # Messages that nobody is shown are not sent here at all: they would cost the engine more than all else.
     settled = visit.runtime.follow(**wanted, most_a_second=MOST_A_SECOND)
     lines = while_allowed(
-        _lines(settled, visit.t, names, visit.query("audience"), audiences),
+        _lines(settled, visit.t, names, audiences),
         lambda: _allowed(visit),
         visit.t("live.signed_out"),
     )
@@ -105,22 +105,16 @@ async def while_allowed(
 
 
 async def _lines(
-    settled: AsyncIterator[dict[str, Any]],
-    t: Texts,
-    names: Mapping[str, str],
-    audience: str,
-    audiences: Mapping[str, str],
+    settled: AsyncIterator[dict[str, Any]], t: Texts, names: Mapping[str, str], audiences: Mapping[str, str]
 ) -> AsyncGenerator[bytes]:
-    """Events for the browser; what is more than one can read is counted instead."""
-    window, speaker = _Window(), Speaker(t, audiences)
+    """Events for the browser; the engine has chosen them, and counted what is more than one can read."""
+    speaker = Speaker(t, audiences)
     coming = aiter(settled)
     waiting: asyncio.Future[dict[str, Any]] | None = None
     try:
         while True:
             waiting = waiting or asyncio.ensure_future(anext(coming))
-            done, _ = await asyncio.wait((waiting,), timeout=window.wait_s())
-            if missed := window.missed():
-                yield _event("missed", {"count": missed})
+            done, _ = await asyncio.wait((waiting,), timeout=PING_S)
             if not done:
                 yield b": still here\n\n"
                 continue
@@ -129,7 +123,7 @@ async def _lines(
                 yield _event("missed", {"count": one["missed"]})
             elif one.get("following"):
                 yield _event("following", {})
-            elif _about(one, audience) and window.room():
+            else:
                 yield _event("export", shown(one, t, names, speaker))
     except (StateError, RefusedError) as error:
         yield _event("problem", {"words": error.problem if isinstance(error, UseCaseError) else str(error)})
@@ -145,49 +139,8 @@ async def _lines(
             await close()
 
 
-class _Window:
-    """Counts what was shown within the present second, and what was not."""
-
-    def __init__(self) -> None:
-        self._began_s = -1.0
-        self._shown = 0
-        self._left_out = 0
-
-    def room(self) -> bool:
-        """True while the second has room; False counts one as left out."""
-        self._turn()
-        if self._shown < MOST_A_SECOND:
-            self._shown += 1
-            return True
-        self._left_out += 1
-        return False
-
-    def missed(self) -> int:
-        """How many were left out of the seconds before; they are told once."""
-        if not self._turn():
-            return 0
-        count, self._left_out = self._left_out, 0
-        return count
-
-    def wait_s(self) -> float:
-        """The longest to wait before something is to be said."""
-        return 1.0 if self._left_out else PING_S
-
-    def _turn(self) -> bool:
-        now_s = asyncio.get_running_loop().time()
-        if now_s - self._began_s < 1.0:
-            return False
-        self._began_s, self._shown = now_s, 0
-        return True
-
-
 def _event(name: str, content: Mapping[str, Any]) -> bytes:
     return b"event: " + name.encode() + b"\ndata: " + msgspec.json.encode(content) + b"\n\n"
-
-
-def _about(one: Mapping[str, Any], audience: str) -> bool:
-    """True when a message names the audience, or none is asked for."""
-    return not audience or f'"{audience}"' in str(one.get("message", ""))
 
 
 def shown(one: Mapping[str, Any], t: Texts, names: Mapping[str, str], speaker: Speaker) -> dict[str, Any]:
