@@ -220,6 +220,7 @@ def test_a_profile_can_be_shown_in_part(w: World) -> None:
 def test_a_connection_is_tried_once_it_was_made_or_changed(w: World) -> None:
     """Its verdicts stand in the base connection, and a picker lists its streams."""
     base = w.client.post(f"{BASE}/connections", MEMORY).json()["id"]
+    assert w.client.item(f"/connections/{base}")["headrace"]["check"]["result"] is True
     spec = {"id": MEMORY["connectionSpec"]["id"], "version": "1.0"}
     body = {"name": "T", "baseConnectionId": base, "connectionSpec": spec, "params": {"stream": "leads"}}
     made = w.client.post(f"{BASE}/targetConnections", body).json()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -26,12 +25,10 @@ from .plane import (
     SECRET,
     connection_body,
     flow_body,
-    memory_body,
     one_of_each,
     plane,
     platform_body,
     source_body,
-    target_body,
 )  # fmt: skip
 
 B, S, T = base_connections, source_connections, target_connections
@@ -278,37 +275,6 @@ def test_lists_are_filtered_ordered_counted_and_gone_through(store: Store) -> No
     found = B.search_connections(control, ANN, {"queryString": "name==n2", "orderby": "-name", "limit": 5})
     assert {each["name"] for each in found.items} == {"n2"}
     assert refused(lambda: B.search_connections(control, ANN, None)).error_code == "1405-400"
-
-
-def test_a_test_of_a_connection_tries_each_target_and_is_kept(store: Store) -> None:
-    """The verdicts are shown with the connection, without a new etag, until the account changes."""
-    control = plane(store)
-    base = B.create_connection(control, ANN, memory_body())
-    body = {"name": "t", "baseConnectionId": base.id, "params": {"stream": "s"}}
-    target = T.create_target_connection(control, ANN, body).id
-    tested = asyncio.run(B.test_connection(control, ANN, base.id))
-    assert tested.result
-    assert [(each, check.permissions[0].verdict) for each, check in tested.checks] == [(target, "allowed")]
-    item = B.get_connection(control, ANN, base.id)
-    assert item["etag"] == base.etag
-    assert item["headrace"]["check"]["result"] is True
-    assert item["headrace"]["check"]["targets"][0]["permissions"][0]["action"] == "memory:Write"
-    changed(control, base.id, replaced("/name", "New"))
-    assert "headrace" in B.get_connection(control, ANN, base.id)
-    auth = {"specName": "No authentication", "params": {}}
-    changed(control, base.id, {"op": "add", "path": "/auth", "value": auth})
-    assert "headrace" not in B.get_connection(control, ANN, base.id)
-    assert asyncio.run(B.test_connection(control, ANN, B.create_connection(control, ANN, platform_body()).id)).result
-
-
-def test_a_test_of_an_unreachable_account_tells_why() -> None:
-    """Nothing listens there: the result is false and the problem is told, without the secret."""
-    control = plane()
-    made = B.create_connection(control, ANN, connection_body(endpointUrl="https://localhost:1"))
-    T.create_target_connection(control, ANN, target_body(made.id))
-    tested = asyncio.run(B.test_connection(control, ANN, made.id))
-    assert not tested.result
-    assert SECRET not in msgspec.json.encode(tested).decode()
 
 
 def test_a_file_that_rules_refuses_every_change(store: Store) -> None:

@@ -32,8 +32,12 @@ def list_connections(call: Call) -> Answer:
 
 @operations("POST", "/connections", body=ref("NewConnection"), **_MADE)
 def create_connection(call: Call) -> Answer:
-    """Make a base connection: an account at a destination, or the profile store."""
-    return written(base_connections.create_connection(call.control, call.caller, call.body()), 201)
+    """Make a base connection: an account at a destination, or the profile store.
+
+    Once it is answered, the account is tried; what is found stands in the connection.
+    """
+    made = base_connections.create_connection(call.control, call.caller, call.body())
+    return msgspec.structs.replace(written(made, 201), after=_tried(call, made.id))
 
 
 @operations(

@@ -167,7 +167,8 @@ class Tested(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         result: True when nothing stops its flows.
         checks: For each target connection its id and what was found; empty without targets.
-        problems: What is wrong with the account's own parameters.
+        problems: What is wrong with the account's own parameters; without targets, also why its places cannot be
+            listed, which is all that can be tried of an account alone.
     """
 
     result: bool
@@ -183,17 +184,22 @@ async def test_connection(control: Control, caller: Caller, connection_id: str) 
     Raises:
         UseCaseError: 1101-404.
     """
+    begun_ms = control.clock.now_ms()
     connection, targets = await asyncio.to_thread(_testable, control, caller, connection_id)
     destination = control.destinations.get(connection.body["connectionSpec"]["id"])
     if destination is None:
         return Tested(result=connection.state == "enabled")
     base = auth.base_target(control, connection)
-    mistakes = [str(each) for each in auth.destination_mistakes(control, base, "auth")]
+    problems = [str(each) for each in auth.destination_mistakes(control, base, "auth")]
     checks = [(each.id, await destination.check(base.revealed(), each.body.get("params", {}))) for each in targets]
+    if not targets and not problems and isinstance(destination, Lists):
+        # Nothing would be tried otherwise, and wrong keys would pass as right ones.
+        places = await destination.places(base.revealed())
+        problems += [places.problem] if places.problem else []
     tested = Tested(
-        result=not mistakes and all(check.ok for _, check in checks), checks=tuple(checks), problems=tuple(mistakes)
+        result=not problems and all(check.ok for _, check in checks), checks=tuple(checks), problems=tuple(problems)
     )
-    await asyncio.to_thread(_note, control, connection, tested)
+    await asyncio.to_thread(_note, control, connection, tested, begun_ms)
     return tested
 
 
@@ -213,17 +219,22 @@ def _testable(control: Control, caller: Caller, connection_id: str) -> tuple[Res
         return connection, targets
 
 
-def _note(control: Control, connection: Resource, tested: Tested) -> None:
+def _note(control: Control, connection: Resource, tested: Tested, begun_ms: int) -> None:
     content = {
-        "at": control.clock.now_ms(),
+        "at": begun_ms,
         "result": tested.result,
         "problems": tested.problems,
         "targets": [{"id": target_id, **msgspec.to_builtins(check)} for target_id, check in tested.checks],
     }
     with control.store.write() as transaction:
         present = transaction.get(connection.kind, connection.scope, connection.id)
-        # Verdicts about an account that was changed meanwhile would be about another one.
-        if present is not None and present.etag == connection.etag:
+        # Verdicts about an account that was changed meanwhile would be about another one; those of a test that began
+        # later know targets that this one did not.
+        if (
+            present is not None
+            and present.etag == connection.etag
+            and present.notes.get("check", {}).get("at", begun_ms) <= begun_ms
+        ):
             transaction.note(connection, {**present.notes, "check": content})
 
 
