@@ -24,8 +24,8 @@ import uvloop
 from bench.machine import machine
 from bench.road.updates import FIRST_AUDIENCE, configuration, updates
 from headrace import bootstrap, settings
-from headrace.runtimes.embedded.backfill import Order
 from headrace.runtimes.embedded.engine import Engine
+from headrace.runtimes.embedded.runs import Order
 from headrace.sources.jsonl import JsonLines
 from headrace.testing import Child
 
@@ -52,7 +52,7 @@ class Measured(msgspec.Struct):
 
 async def walked(engine: Engine, name: str, order: Order) -> Measured:
     cpu_s, wall_s = time.process_time(), time.perf_counter()
-    run = engine.backfills.start(order)
+    run = engine.runs.start(order)
     while run.state == "running":
         await asyncio.sleep(0.01)
     cpu_s, wall_s = time.process_time() - cpu_s, time.perf_counter() - wall_s

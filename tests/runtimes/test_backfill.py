@@ -16,9 +16,9 @@ from headrace.core.flow import CompiledFlow, MappedSegment, Snapshot
 from headrace.destinations.base import Limits, Verdict
 from headrace.destinations.memory import Rule
 from headrace.errors import RefusedError
-from headrace.runtimes.embedded.backfill import Order, shown
 from headrace.runtimes.embedded.engine import Engine
 from headrace.runtimes.embedded.refold import refold
+from headrace.runtimes.embedded.runs import Order, shown
 from headrace.state.runs import Run
 from headrace.testing.fold import FlowPlan
 from tests.runtimes.latest import differing, order_broken
@@ -62,12 +62,12 @@ def people(count: int, seed: int = 1, crowd: int = 40) -> list[bytes]:
 
 def begin(**order: Any) -> Callable[[Engine], Run]:
     """Start a run."""
-    return lambda engine: engine.backfills.start(Order(**({"flow": "f"} | order)))
+    return lambda engine: engine.runs.start(Order(**({"flow": "f"} | order)))
 
 
 def the_run(road: Road, run_id: str = "") -> Run:
     """The latest run, or one."""
-    return next(road.engine.backfills.runs(run_id=run_id))
+    return next(road.engine.runs.listed(run_id=run_id))
 
 
 def told(road: Road, flow_id: str = "f") -> list[str]:
@@ -137,7 +137,7 @@ def test_automatic_backfill_can_be_off(disk: Disk) -> None:
     live(road)
     road.configuration = snapshot(metadata())
     live(road)
-    assert (road.arrived(), list(road.engine.backfills.runs())) == ([], [])
+    assert (road.arrived(), list(road.engine.runs.listed())) == ([], [])
     live(road, begin())
     settled(road)
 
@@ -202,7 +202,7 @@ def test_a_wrong_order_is_refused(order: dict[str, Any], words: str) -> None:
             begin(**order)(engine)
 
     live(road, act)
-    assert list(road.engine.backfills.runs()) == []
+    assert list(road.engine.runs.listed()) == []
 
 
 def test_who_was_told_since_the_start_is_left_out() -> None:
@@ -211,10 +211,10 @@ def test_who_was_told_since_the_start_is_left_out() -> None:
         road = quiet(MemoryDisk(), [update(n, f"email:u{n}", vip=True) for n in range(10)])
 
         def act(engine: Engine, kind: str = kind, road: Road = road) -> None:
-            engine.backfills.act(begin(kind=kind)(engine).id, "pause")
+            engine.runs.act(begin(kind=kind)(engine).id, "pause")
             road.source.bodies.append(update(50, "email:u0", vip=True))
 
-        live(road, act, lambda engine: engine.backfills.act("r1", "resume"))
+        live(road, act, lambda engine: engine.runs.act("r1", "resume"))
         assert told(road)[10:].count("u0") == 1 + again
         assert len(told(road)) == 10 + 10 + again
 
@@ -243,9 +243,7 @@ def test_b3_a_run_waits_for_its_flow(disk: Disk) -> None:
     road = quiet(disk, people(200), snapshot(metadata("g")), auto_backfill=True)
     live(road)
     road.configuration = snapshot(metadata("f", paused=True), metadata("g"))
-    (answer,) = live(
-        road, lambda engine: [shown(run, engine.backfills.waits(run)) for run in engine.backfills.runs()]
-    )
+    (answer,) = live(road, lambda engine: [shown(run, engine.backfills.waits(run)) for run in engine.runs.listed()])
     assert (answer[0]["state"], answer[0]["waits"], answer[0]["scanned"]) == ("running", "the flow is paused", 0)
     assert answer[0]["eta_s"] is None
     road.configuration = snapshot(metadata("f"), metadata("g"))
@@ -276,23 +274,23 @@ def test_b3_a_backlog_comes_first() -> None:
 def test_pause_resume_and_cancel_outlive_the_process(disk: Disk) -> None:
     """A run that was paused stays so; it goes on where it was; one that was cancelled is at its end."""
     road = quiet(disk, [update(n, f"email:u{n}", vip=True) for n in range(50)])
-    live(road, begin(kind="resend", rate=1.0), lambda engine: engine.backfills.act("r1", "pause"), passes(road, 100))
+    live(road, begin(kind="resend", rate=1.0), lambda engine: engine.runs.act("r1", "pause"), passes(road, 100))
     done = the_run(road).exported
     assert 0 < done < 50
     assert the_run(road).state == "paused"
     live(road, passes(road, 100))
     assert the_run(road).exported == done
-    live(road, lambda engine: engine.backfills.act("r1", "resume"), *[passes(road, 1)] * 5)
+    live(road, lambda engine: engine.runs.act("r1", "resume"), *[passes(road, 1)] * 5)
     assert done < the_run(road).exported < 50
-    live(road, lambda engine: engine.backfills.act("r1", "cancel"), passes(road, 100))
+    live(road, lambda engine: engine.runs.act("r1", "cancel"), passes(road, 100))
     run = the_run(road)
     assert (run.state, len(road.arrived())) == ("cancelled", 50 + run.exported)
 
     def again(engine: Engine) -> None:
         with pytest.raises(RefusedError, match="cancelled already"):
-            engine.backfills.act("r1", "resume")
+            engine.runs.act("r1", "resume")
         with pytest.raises(RefusedError, match="no run r9"):
-            engine.backfills.act("r9", "pause")
+            engine.runs.act("r9", "pause")
 
     live(road, again)
 
@@ -313,7 +311,7 @@ def test_the_rate_is_kept_and_leaves_live_traffic_alone() -> None:
                     await asyncio.sleep(0.0002)
             seen.append((run.exported, shown(run, "")["eta_s"]))
             road.source.bodies.append(update(1000 + second, "email:live", vip=True))
-        engine.backfills.act(run.id, "cancel")
+        engine.runs.act(run.id, "cancel")
 
     live(road, act)
     for second, (exported, eta_s) in enumerate(seen, 1):
@@ -395,7 +393,7 @@ def test_who_mapped_an_audience_learns_of_its_run(disk: Disk) -> None:
 
     assert live(road, mapped, again) == [{"runs": ["r1"], "automatic": True}] * 2
     settled(road)
-    assert len(list(road.engine.backfills.runs())) == 1
+    assert len(list(road.engine.runs.listed())) == 1
     assert live(road, again) == [{"runs": [], "automatic": True}], "begun by an earlier process"
     road.options = msgspec.structs.replace(road.options, auto_backfill=False)
     assert live(road, again) == [{"runs": [], "automatic": False}]

@@ -110,7 +110,7 @@ def test_z2_skipped_changes_are_counted_and_made_up_for(disk: Disk, *, by_config
     assert differing(bodies, PLAN, road.arrived()) == []
     assert order_broken(road.arrived()) == []
     assert len(road.arrived()) - before < 300
-    assert road.engine.totals.flows["f"].triggers["catch-up"] == next(road.engine.backfills.runs()).exported
+    assert road.engine.totals.flows["f"].triggers["catch-up"] == next(road.engine.runs.listed()).exported
     same(road)
 
 

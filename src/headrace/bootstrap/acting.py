@@ -12,10 +12,10 @@ import msgspec
 from headrace.clock import System
 from headrace.errors import RefusedError
 from headrace.runtimes.base import FlowReport
-from headrace.runtimes.embedded.backfill import Backfills, Order, shown
 from headrace.runtimes.embedded.engine import Engine
 from headrace.runtimes.embedded.letters import Wanted
 from headrace.runtimes.embedded.pauses import Pauses
+from headrace.runtimes.embedded.runs import Order, shown
 from headrace.runtimes.embedded.trial import Answered, send_test
 from headrace.runtimes.socket import Answer, ask
 from headrace.settings import Settings
@@ -44,7 +44,7 @@ def acting(state: State, keys: Keys, engine: Engine | None) -> dict[str, Answer]
             **people.answers(state, keys, None),
         }
     return {
-        **_backfills(engine.backfills),
+        **_backfills(engine),
         "backfill-mapped": lambda wanted: _mapped(engine, given(_Mapped, wanted)),
         **_flows(engine),
         "dead-letter-replay": lambda wanted: _replayed(engine, given(Wanted, wanted)),
@@ -89,18 +89,18 @@ def _chosen(found: list[dict[str, Any]], wanted: Mapping[str, Any]) -> list[dict
     return sorted(chosen, key=lambda run: (run["started_ms"], int(run["run"][1:])), reverse=True)
 
 
-def _backfills(backfills: Backfills) -> dict[str, Answer]:
+def _backfills(engine: Engine) -> dict[str, Answer]:
     def told(run: Run) -> dict[str, Any]:
-        return shown(run, backfills.waits(run))
+        return shown(run, engine.backfills.waits(run))
 
     def start(wanted: Mapping[str, Any]) -> Any:
-        return told(backfills.start(given(Order, wanted)))
+        return told(engine.runs.start(given(Order, wanted)))
 
     def status(wanted: Mapping[str, Any]) -> Any:
-        return _chosen([told(run) for run in backfills.runs()], wanted)
+        return _chosen([told(run) for run in engine.runs.listed()], wanted)
 
     def acted(action: str) -> Answer:
-        return lambda wanted: told(backfills.act(str(wanted.get("run", "")), action))
+        return lambda wanted: told(engine.runs.act(str(wanted.get("run", "")), action))
 
     return {
         "backfill-start": start,
@@ -169,7 +169,7 @@ def _named(flow_ids: Iterable[str], wanted: Mapping[str, Any]) -> list[str]:
 def _caught_up(engine: Engine, flow_id: str) -> Run:
     """Begin the run that makes up for what a flow has skipped."""
     first = engine.pauses.made_up(flow_id)
-    return engine.backfills.start(Order(flow=flow_id, kind="catch-up", changed_since=first))
+    return engine.runs.start(Order(flow=flow_id, kind="catch-up", changed_since=first))
 
 
 def _stored_flows(state: State, keys: Keys) -> dict[str, Answer]:

@@ -12,8 +12,8 @@ from typing import Final
 import msgspec
 
 from headrace.core.flow import CompiledFlow, Snapshot
-from headrace.runtimes.embedded.backfill import Backfills
 from headrace.runtimes.embedded.decision import Command, Decision
+from headrace.runtimes.embedded.runs import Runs
 from headrace.state.base import Batch, State
 from headrace.state.keys import FACT, Keys
 
@@ -28,17 +28,17 @@ class Audiences:
         state: Where it is kept what each flow tells of.
         keys: Of the sandbox.
         snapshot: Gives the configuration in force.
-        backfills: Begins runs.
+        runs: Begins them.
         automatic: False only notes what there is.
     """
 
     def __init__(
-        self, state: State, keys: Keys, *, snapshot: Callable[[], Snapshot], backfills: Backfills, automatic: bool
+        self, state: State, keys: Keys, *, snapshot: Callable[[], Snapshot], runs: Runs, automatic: bool
     ) -> None:
         self._key = keys.named(FACT, "audiences")
         stored = state.get_many([self._key])[0]
         self._told = _decode(stored) if stored is not None else None
-        self._snapshot, self._backfills, self._automatic = snapshot, backfills, automatic
+        self._snapshot, self._runs, self._automatic = snapshot, runs, automatic
         self._next_ms: int | None = 0
         self._begun: dict[tuple[str, str], str] = {}
         """Flow and audience id, of what is mapped now, to the run that this process began when it was new."""
@@ -67,10 +67,10 @@ class Audiences:
         now = {flow.id: _active(flow, now_ms) for flow in flows}
         if self._told is not None and self._automatic:
             for flow_id, segments in now.items():
-                new = set(segments) - set(self._told.get(flow_id, ())) - self._backfills.covered(flow_id)
+                new = set(segments) - set(self._told.get(flow_id, ())) - self._runs.covered(flow_id)
                 if new:
                     # A flow that is new altogether is walked for once.
-                    run = self._backfills.begin(batch, flow_id, "backfill", sorted(new), automatic=True)
+                    run = self._runs.begin(batch, flow_id, "backfill", sorted(new), automatic=True)
                     self._begun |= {(flow_id, segment_id): run.id for _, segment_id in new}
         if now != self._told:
             mapped = {(flow_id, segment_id) for flow_id, segments in now.items() for _, segment_id in segments}

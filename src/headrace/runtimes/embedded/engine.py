@@ -33,6 +33,7 @@ from headrace.runtimes.embedded.options import Options
 from headrace.runtimes.embedded.overflow import Overflow
 from headrace.runtimes.embedded.rounds import Rounds
 from headrace.runtimes.embedded.running import Running, Target
+from headrace.runtimes.embedded.runs import Runs
 from headrace.runtimes.embedded.settling import Settling
 from headrace.runtimes.embedded.tally import added
 from headrace.runtimes.embedded.timers import Timers
@@ -102,14 +103,15 @@ class Engine:
         state, keys, now_ms, wake = self._state, self._keys, self._clock.now_ms, self._work.wake
         self.within = Within(self._clock, wake)
         self._timers = Timers(state, keys, lambda: self.snapshot)
+        self.runs = Runs(
+            state, keys, snapshot=lambda: self.snapshot, profiles=lambda: self.totals.profiles,
+            ordinal=lambda: self._counts.cursor.ordinal, now_ms=now_ms, rate=self.options.backfill_rate, wake=wake,
+        )  # fmt: skip
         self.backfills = Backfills(
-            state, keys, snapshot=lambda: self.snapshot, flows=self.flows, holding=self.overflow.holding,
-            profiles=lambda: self.totals.profiles, ordinal=lambda: self._counts.cursor.ordinal, now_ms=now_ms,
-            rate=self.options.backfill_rate, wake=wake,
+            state, keys, self.runs, snapshot=lambda: self.snapshot, flows=self.flows, holding=self.overflow.holding
         )  # fmt: skip
         self.audiences = Audiences(
-            state, keys, snapshot=lambda: self.snapshot, backfills=self.backfills,
-            automatic=self.options.auto_backfill,
+            state, keys, snapshot=lambda: self.snapshot, runs=self.runs, automatic=self.options.auto_backfill
         )  # fmt: skip
         self.letters = Letters(state, keys, snapshot=lambda: self.snapshot, totals=self.totals, wake=wake)
         self.deletions = Deletions(
