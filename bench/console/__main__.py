@@ -12,6 +12,7 @@ import copy
 import hashlib
 import os
 import random
+import re
 import shlex
 import statistics
 import sys
@@ -42,11 +43,13 @@ RESULTS = Path(__file__).parent.parent / "results" / "console.md"
 GOAL_MS = 100
 AUDIENCES = 40
 AT_ONCE = 20_000
+KNOWN = 4711
+UPDATES = 2000
 SINCE = "2026-01-01T00:00:00.000Z"
 HEAD = f"""# The console: time of each page
 
 `make bench NAME=console`: one `headrace serve` (engine and control process) on a data folder with a million profiles
-of five attributes and up to three audiences, with 100 flows, 40 audiences and the hourly runs of 30 days in SQLite.
+of seven attributes and up to three audiences, with 100 flows, 40 audiences and the hourly runs of 30 days in SQLite.
 Pages are asked for over HTTP, one after the other, each several times; the time is that from request to whole answer.
 The aim is a median under {GOAL_MS} ms for every page.
 """
@@ -147,34 +150,85 @@ def _run(scope: Scope, flow: Resource, start_ms: int, age: int) -> Resource:
     )  # fmt: skip
 
 
+FLOW, SPEC = "f7", "86043421-563b-46ec-8e6c-e23184711bf6"
+
+
 def pages() -> dict[str, str]:
     """What is asked for."""
-    flow = "/ui/destinations/f7"
+    flow, connect = f"/ui/destinations/{FLOW}", f"/ui/connect/{SPEC}"
     return {
         "catalog": "/ui/",
+        "catalog, one destination": f"/ui/catalog/{SPEC}",
+        "connect, the account": connect,
+        "connect, a new account": f"{connect}?use=new",
+        "connect, the stream (asks the account for its streams)": f"{connect}/c",
+        "connect, the details": f"{connect}/c/t",
+        "activate, choose": "/ui/activate",
+        "activate, audiences": f"/ui/activate/{FLOW}",
         "browse": "/ui/destinations",
+        "browse, searched": "/ui/destinations?q=flow+42",
         "destination, runs": flow,
+        "destination, a run": "",
         "destination, activation": f"{flow}?tab=activation",
         "destination, backfills": f"{flow}?tab=backfills",
         "destination, dead letters": f"{flow}?tab=letters",
         "destination, configuration": f"{flow}?tab=configuration",
+        "destination, to be deleted": f"{flow}/delete",
         "accounts": "/ui/accounts",
+        "an account": "/ui/accounts/c",
         "audiences, with their sizes": "/ui/audiences",
+        "attributes": "/ui/attributes",
         "monitoring, 24 hours": "/ui/monitoring?window=24h",
         "monitoring, 7 days": "/ui/monitoring?window=7d",
         "monitoring, 30 days": "/ui/monitoring?window=30d",
-        "monitoring, 30 days of a flow": "/ui/monitoring?window=30d&flow=f7",
+        "monitoring, 30 days of a flow": f"/ui/monitoring?window=30d&flow={FLOW}",
         "live view": "/ui/live",
         "profile lookup, the form": "/ui/profile",
-        "profile lookup, a person": f"/ui/profile?namespace=email&id={person(4711)}",
+        "profile lookup, a person": f"/ui/profile?namespace=email&id={person(KNOWN)}",
+        "profile, to be deleted": f"/ui/profile/delete?namespace=email&id={person(KNOWN)}",
+        "explain an input": f"/ui/explain?identity=email:{person(KNOWN)}",
         "dead letters": "/ui/dead-letters",
         "alerts": "/ui/alerts",
         "the bell": "/ui/alerts/bell",
         "audit log": "/ui/audit",
         "users": "/ui/people",
+        "API clients": "/ui/people?tab=clients",
+        "roles": "/ui/people?tab=roles",
         "settings": "/ui/settings",
-        "observed schema (API of the engine)": "",
     }
+
+
+def steps() -> dict[str, tuple[str, list[tuple[str, str]]]]:
+    """What is sent to the activation wizard on the way: name to path and fields. It stores nothing before its end."""
+    draft = [("audience", audience(n)) for n in range(5)]
+    draft += [("path", each) for each in ("person.name.firstName", "personalEmail.address", "loyalty.points")]
+    draft += [("etag", "e"), ("switch.metadata", "true")]
+    at = f"/ui/activate/{FLOW}"
+    real = [("sample_namespace", "email"), ("sample_id", person(KNOWN))]
+    return {
+        "activate, attributes": (at, [*draft, ("from", "audiences"), ("step", "attributes")]),
+        "activate, preview of a made-up person": (f"{at}/preview", draft),
+        "activate, preview of a real one": (f"{at}/preview", [*draft, *real]),
+        "activate, review with its estimate": (at, [*draft, ("from", "attributes"), ("step", "review")]),
+    }
+
+
+def sent(client: httpx.Client, path: str, fields: list[tuple[str, str]], rounds: int) -> list[float]:
+    """Times of a form, as ``asked`` has them of a page."""
+    token = re.search(r'name="csrf" value="(\w+)"', client.get("/ui/settings").text)
+    assert token is not None
+    body: dict[str, list[str]] = {"csrf": [token[1]]}
+    for name, value in fields:
+        body.setdefault(name, []).append(value)
+    found = []
+    for _ in range(rounds + 1):
+        begun = time.perf_counter()
+        answer = client.post(path, data=body)
+        took_ms = (time.perf_counter() - begun) * 1000
+        if answer.status_code != 200:
+            raise SystemExit(f"{path}: {answer.status_code}: {answer.text[:2000]}")
+        found.append(took_ms)
+    return found[1:]
 
 
 def asked(client: httpx.Client, path: str, rounds: int) -> list[float]:
@@ -187,6 +241,23 @@ def asked(client: httpx.Client, path: str, rounds: int) -> list[float]:
             raise SystemExit(f"{path}: {answer.status_code}")
         found.append(took_ms)
     return found[1:]
+
+
+def post_updates(port: int, count: int) -> None:
+    """Updates of people who are there, so that journal, ledger and outbox have something to show."""
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
+        for start in range(0, count, 100):
+            messages = [
+                {
+                    "identityMap": {"Email": [{"id": person(KNOWN + number % 50)}]},
+                    "loyalty": {"tier": "gold", "points": number},
+                    "segmentMembership": {
+                        "ups": {audience(7): {"status": "realized", "lastQualificationTime": SINCE}}
+                    },
+                }
+                for number in range(start, min(count, start + 100))
+            ]
+            client.post("/collection/batch/bench", json={"messages": messages}).raise_for_status()
 
 
 def measure(folder: Path, url: str, options: argparse.Namespace) -> tuple[dict[str, list[float]], int]:
@@ -202,16 +273,28 @@ def measure(folder: Path, url: str, options: argparse.Namespace) -> tuple[dict[s
     serving.login, serving.password = login, password
     try:
         client = serving.signed_in()
+        post_updates(serving.port, UPDATES)
         found = {}
+
+        def put(name: str, times: list[float]) -> None:
+            found[name] = times
+            print(f"{name}: {statistics.median(times):.0f} ms", flush=True)
+
         for name, path in pages().items():
-            if path:
-                found[name] = asked(client, path, options.rounds)
-            else:
-                found[name] = _schema(folder / "data", options.rounds)
-            print(f"{name}: {statistics.median(found[name]):.0f} ms", flush=True)
+            put(name, asked(client, path or _a_run(client), options.rounds))
+        for name, (path, fields) in steps().items():
+            put(name, sent(client, path, fields, options.rounds))
+        put("observed schema (API of the engine)", _schema(folder / "data", options.rounds))
         return found, runs
     finally:
         serving.close()
+
+
+def _a_run(client: httpx.Client) -> str:
+    """Path of a run of the flow, from its page."""
+    found = re.search(rf'href="(/ui/destinations/{FLOW}/runs/[^"]+)"', client.get(f"/ui/destinations/{FLOW}").text)
+    assert found is not None
+    return found[1]
 
 
 def _schema(data: Path, rounds: int) -> list[float]:

@@ -11,6 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
+from .said import said
+
 FOLDER: Final = Path(__file__).parent
 DEFAULT: Final = "en"
 COOKIE: Final = "headrace_language"
@@ -75,6 +77,14 @@ class Texts:
             key += ".one" if words["count"] == 1 else ".other"
         text = self._own.get(key) or self._english[key]
         return text.format(**words) if words else text
+
+    def said(self, text: str) -> str:
+        """What the engine, a check or a use case said in English, in this language where it is known."""
+        return said(self.language, text)
+
+    def reason(self, code: str, otherwise: str = "") -> str:
+        """The sentence of a reason, by which a change was held back, an update refused or a record given up."""
+        return self.known(f"held.{code}", "") or self.known(f"reason.{code}", "") or self.said(otherwise or code)
 
     def known(self, key: str, otherwise: str) -> str:
         """The text of a key that may not exist, such as that of a code from elsewhere."""
