@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from headrace.cli.command import LEFT, AsJson, DataDir, out, settings_of
+from headrace.cli.command import LEFT, AsJson, DataDir, out, settings_of, show_table
 from headrace.core.times import from_ms
 
 app = typer.Typer(help="What is wrong now, or was; told by log, webhook and e-mail.")
@@ -60,6 +60,6 @@ def show(console: Console, found: Sequence[Mapping[str, Any]]) -> None:
     for each in found:
         until = from_ms(each["until_ms"]) if each["until_ms"] is not None else "open"
         table.add_row(from_ms(each["since_ms"]), until, each["severity"], each["title"], each["detail"])
-    console.print(table, markup=False)
+    show_table(console, table, markup=False)
     for words in dict.fromkeys(each["what_to_do"] for each in found if each["until_ms"] is None):
         console.print(f"→ {words}", markup=False, soft_wrap=True)

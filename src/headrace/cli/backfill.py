@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from headrace.cli.command import AsJson, DataDir, out, settings_of, time_of
+from headrace.cli.command import AsJson, DataDir, out, settings_of, show_table, time_of
 from headrace.core.times import from_ms
 
 app = typer.Typer(help="Export those who qualified before, or send the present members of audiences again.")
@@ -135,4 +135,4 @@ def show(console: Console, found: Sequence[Mapping[str, Any]]) -> None:
             f"{run['scanned']:,} of {run['total_estimate']:,}", f"{run['exported']:,}", reasons,
             from_ms(run["started_ms"])[:19] + "Z", eta,
         )  # fmt: skip
-    console.print(table)
+    show_table(console, table)

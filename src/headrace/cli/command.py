@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final, TypeVar
 import typer
 import uvloop
 from rich.console import Console
+from rich.table import Table
 
 from headrace import logs, settings
 from headrace.errors import RefusedError, UpdateRefusedError
@@ -35,6 +36,18 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
+
+
+_WIDEST: Final = 1000
+
+
+def show_table(console: Console, table: Table, *, markup: bool = True) -> None:
+    """Print a table: in a terminal as wide as that is, elsewhere as wide as its rows, so that no id is broken."""
+    width = console.width
+    if not console.is_terminal and not settings.environment().get("COLUMNS"):
+        console.width = _WIDEST
+    console.print(table, markup=markup)
+    console.width = width
 
 
 def plain(text: str) -> str:

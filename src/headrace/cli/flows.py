@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from headrace.cli.command import AsJson, DataDir, out, plain, settings_of
+from headrace.cli.command import AsJson, DataDir, out, plain, settings_of, show_table
 
 app = typer.Typer(help="How flows stand; pause and resume them.")
 
@@ -110,4 +110,4 @@ def show(console: Console, found: Sequence[Mapping[str, Any]]) -> None:
         table.add_row(
             plain(flow["flow"]), plain(flow["name"]), plain(state), f"{flow['pending']:,}", f"{flow['skipped']:,}"
         )
-    console.print(table)
+    show_table(console, table)

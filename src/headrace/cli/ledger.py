@@ -12,6 +12,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from headrace.cli.command import show_table
 from headrace.core.times import from_ms, to_ms
 from headrace.errors import RefusedError
 
@@ -56,7 +57,7 @@ def show(console: Console, found: Sequence[Mapping[str, Any]]) -> None:
             ", ".join(entry["triggers"]) or entry["cause"], entry["code"] or entry["outcome"], entry["shard"],
             entry["sequence"], str(entry["attempts"]),
         )  # fmt: skip
-    console.print(table)
+    show_table(console, table)
 
 
 def write_lines(to: Path | None, found: Iterator[list[dict[str, Any]]]) -> int:

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from headrace.cli.command import AsJson, Config, DataDir, err, out, settings_of, warn
+from headrace.cli.command import AsJson, Config, DataDir, err, out, settings_of, show_table, warn
 from headrace.errors import RefusedError
 
 
@@ -82,7 +82,7 @@ def show(console: Console, found: Mapping[str, Any], rate: float | None) -> None
             flow["name"], _both(flow, "messages"), *(f"{flow[what]:,}" for what in ("added", "removed", "altered")),
             f"{flow['same']:,}", _both(flow, "bytes"), _both(flow, "shards"),
         )  # fmt: skip
-    console.print(table)
+    show_table(console, table)
     when = "in the busiest minute" if rate is None else f"for {rate:,g} updates a second"
     console.print(f"shards: {when}, of 1,000 records and 1 MiB a second each, keys spread evenly", markup=False)
     for flow in found["flows"]:

@@ -10,7 +10,7 @@ import msgspec
 import typer
 from rich.table import Table
 
-from headrace.cli.command import AsJson, DataDir, out, plain, settings_of
+from headrace.cli.command import AsJson, DataDir, out, plain, settings_of, show_table
 from headrace.core.times import from_ms
 from headrace.errors import RefusedError
 
@@ -98,7 +98,7 @@ def deletions(
         table.add_row(
             each["run"], each["state"], asked, done, plain(", ".join(each["waits_for"])), plain(lasts), erased
         )
-    out.print(table)
+    show_table(out, table)
 
 
 @app.command()

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from headrace.cli.command import show_table
 from headrace.core.reasons import DISCARDS, HELD, NOTES, REFUSALS
 from headrace.destinations.base import Check
 from headrace.runtimes.base import FlowReport
@@ -44,7 +45,7 @@ def show_totals(
     for code, n in sorted(totals.notes.items()):
         table.add_row(code, f"{n:,}", NOTES.get(code, ""))
     table.add_row("profiles", f"{totals.profiles:,}", "")
-    console.print(table)
+    show_table(console, table)
     names = {f.flow_id: f for f in flows}
     for flow_id, f in totals.flows.items():
         _show_flow(console, names.get(flow_id), flow_id, f)
@@ -72,7 +73,7 @@ def _show_flow(console: Console, report: FlowReport | None, flow_id: str, f: Any
         table.add_row(Text("paused", style="red"), "", report.halted)
     elif report and report.paused:
         table.add_row("paused", "", "the flow is disabled in the configuration")
-    console.print(table)
+    show_table(console, table)
 
 
 def show_check(console: Console, flow_id: str, name: str, check: Check) -> None:
@@ -112,7 +113,7 @@ def show_letters(console: Console, letters: Sequence[Mapping[str, Any]]) -> None
             letter["id"], letter["kind"], letter["reason"], letter.get("place") or letter.get("flow", ""),
             letter["detail"],
         )  # fmt: skip
-    console.print(table)
+    show_table(console, table)
 
 
 def show_accounts(console: Console, accounts: Sequence[Mapping[str, Any]]) -> None:
@@ -123,4 +124,4 @@ def show_accounts(console: Console, accounts: Sequence[Mapping[str, Any]]) -> No
     for each in accounts:
         holds = each.get("roles", each.get("permissions", ()))
         table.add_row(*(Text(str(each[name])) for name in ("name", "id", "state")), Text(", ".join(holds)))
-    console.print(table)
+    show_table(console, table)
