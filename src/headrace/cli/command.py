@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import difflib
 import os
 import select
 import signal
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
 
@@ -39,6 +40,8 @@ err = Console(stderr=True, highlight=False)
 
 
 _WIDEST: Final = 1000
+_PREFIX: Final = "HEADRACE_"
+_ALIKE: Final = 0.8
 
 
 def show_table(console: Console, table: Table, *, markup: bool = True) -> None:
@@ -55,11 +58,37 @@ def plain(text: str) -> str:
     return text.replace("[", r"\[")
 
 
-def settings_of(data_dir: Path | None, **given: Any) -> Settings:
-    """The settings, what was given on the command line before the environment's; logging is set up."""
+def settings_of(data_dir: Path | None, *, told: bool = False, **given: Any) -> Settings:
+    """The settings, what was given on the command line before the environment's; logging is set up.
+
+    Args:
+        data_dir: As given.
+        told: Another process of the same call has told what is misspelt.
+        **given: Other settings as given, by their names.
+
+    Raises:
+        ConfigurationError: Every wrong value, with what is allowed.
+    """
     loaded = settings.load(data_dir=data_dir, **given)
+    warn([] if told else misspelt(settings.environment()))
     logs.configure(loaded.log_level, loaded.log_format)
     return loaded
+
+
+def misspelt(names: Iterable[str]) -> list[str]:
+    """What to say of variables that are named almost like a setting, and set nothing.
+
+    Others that begin as ours do may be meant for a configuration file, which refers to variables by any name.
+    """
+    known = {row.variable.removeprefix(_PREFIX): row.variable for row in settings.TABLE}
+    found = []
+    for name in sorted(names):
+        rest = name.removeprefix(_PREFIX)
+        if rest == name or rest in known:
+            continue
+        if meant := difflib.get_close_matches(rest, known, 1, _ALIKE):
+            found.append(f"{name} is not a setting and sets nothing; {known[meant[0]]} is one")
+    return found
 
 
 def run_to_end(work: Coroutine[Any, Any, T]) -> T:

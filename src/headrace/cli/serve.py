@@ -148,6 +148,6 @@ def control_process(
 
     from headrace.bootstrap.control_process import serve as serve_control
 
-    loaded = settings_of(None)
+    loaded = settings_of(None, told=True)
     with contextlib.closing(socket.socket(fileno=handle)) as listening:
         serve_control(loaded, listening, config, lambda line: print(line, flush=True))
