@@ -29,6 +29,7 @@ def pages(sample: Sample) -> dict[str, str]:
         "activate-choose": "/ui/activate",
         "activate-audiences": f"/ui/activate/{flow}",
         "audiences": "/ui/audiences",
+        "attributes": "/ui/attributes",
         "monitoring": "/ui/monitoring",
         "live": "/ui/live",
         "profile": "/ui/profile?namespace=email&id=ada@example.com",

@@ -9,7 +9,15 @@ from typing import Any, Final
 import msgspec
 
 from headrace.clock import Manual
-from headrace.control import base_connections, flows, runs, segments, source_connections, target_connections
+from headrace.control import (
+    base_connections,
+    flows,
+    profile_schemas,
+    runs,
+    segments,
+    source_connections,
+    target_connections,
+)
 from headrace.control.access import ROLES, Permission
 from headrace.control.accounts import create_role, create_user
 from headrace.control.organisations import FirstStart, system_caller
@@ -29,6 +37,28 @@ AUDIENCES: Final = (
     ("crm-lapsed", "Lapsed", "No visit for 90 days"),
     ("crm-whitepaper", "Downloaded the white paper", "Asked for the guide in the last month"),
 )
+SCHEMA: Final[dict[str, Any]] = {
+    "type": "object",
+    "properties": {
+        "person": {
+            "properties": {
+                "name": {"properties": {"firstName": {"type": "string"}, "lastName": {"type": "string"}}},
+                "birthYear": {"type": "integer"},
+            }
+        },
+        "personalEmail": {"properties": {"address": {"type": "string"}}},
+        "mobilePhone": {"properties": {"number": {"type": "string"}}},
+        "homeAddress": {"properties": {"city": {"type": "string"}, "countryCode": {"type": "string"}}},
+        "loyalty": {
+            "properties": {
+                "tier": {"type": "string"},
+                "points": {"type": "integer"},
+                "joined": {"type": "string"},
+                "program": {"type": "string"},
+            }
+        },
+    },
+}
 PATHS: Final = ("person.name.firstName", "person.name.lastName", "personalEmail.address", "loyalty.tier")
 
 
@@ -67,6 +97,7 @@ def filled(store: Store | None = None) -> Sample:
     create_role(control, caller, {"name": "watcher", "permissions": [p.value for p in ROLES["activator"]]})
     platform = base_connections.create_connection(control, caller, plane.platform_body()).id
     source = source_connections.create_source_connection(control, caller, plane.source_body(platform)).id
+    profile_schemas.put_schema(control, caller, SCHEMA)
     for audience_id, name, description in AUDIENCES:
         body = {"name": name, "description": description, "audienceId": audience_id, "namespace": "crm"}
         segments.create_audience(control, caller, {**body, "type": "ExternalAudience"})

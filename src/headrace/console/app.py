@@ -23,6 +23,7 @@ from .pages import (
     access,
     accounts,
     activate,
+    attributes,
     audiences,
     catalog,
     connect,
@@ -40,7 +41,7 @@ from .visit import Console, Visit, visit_of
 
 _STATIC: Final = Path(__file__).parent / "static"
 _PAGES: Final = (
-    *(sign_in, catalog, connect, activate, destinations, destination, accounts, audiences),
+    *(sign_in, catalog, connect, activate, destinations, destination, accounts, audiences, attributes),
     *(monitoring, live, people, letters, watching, access),
 )
 

@@ -32,6 +32,7 @@ SECTIONS: Final[tuple[tuple[str, tuple[Link, ...]], ...]] = (
             Link("browse", "/ui/destinations", _VIEW),
             Link("accounts", "/ui/accounts", _VIEW),
             Link("audiences", "/ui/audiences", (Permission.VIEW_SEGMENTS,)),
+            Link("attributes", "/ui/attributes", (Permission.VIEW_PROFILES,)),
         ),
     ),
     (

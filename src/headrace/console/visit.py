@@ -169,6 +169,7 @@ class Visit:
             "steer": held.issuperset(access.CONNECT),
             "activate": writes and held.issuperset(access.ACTIVATE),
             "define": writes and held.issuperset(access.DEFINE),
+            "schema": writes and Permission.MANAGE_PROFILES in held,
             "manage_access": writes and Permission.MANAGE_ACCESS in held,
             "see_destinations": Permission.VIEW_DESTINATIONS in held,
             "see_profiles": Permission.VIEW_PROFILES in held,

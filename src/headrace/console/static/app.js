@@ -58,6 +58,13 @@ document.addEventListener("input", (event) => {
   }
 });
 
+// A file that is read into a field of the form, where it can be looked at before it is sent.
+document.addEventListener("change", async (event) => {
+  const target = event.target;
+  if (!(target instanceof HTMLInputElement) || !target.dataset.into || !target.files.length) return;
+  document.querySelector(target.dataset.into).value = await target.files[0].text();
+});
+
 // A choice that is sent as soon as it is made; without scripts its form has a button.
 document.addEventListener("change", (event) => {
   if (event.target.matches("[data-submit]")) event.target.form.requestSubmit();
