@@ -227,6 +227,8 @@ def test_a_connection_is_tried_once_it_was_made_or_changed(w: World) -> None:
     check = w.client.item(f"/connections/{base}")["headrace"]["check"]
     assert (check["result"], check["targets"][0]["id"]) == (True, made["id"])
     assert check["targets"][0]["permissions"][0]["verdict"] == "allowed"
+    assert w.client.delete(f"{BASE}/targetConnections/{made['id']}").status_code == 202
+    assert w.client.item(f"/connections/{base}")["headrace"]["check"]["targets"] == [], "of one that is gone"
     assert w.client.get(f"/headrace/connections/{base}/streams").json()["complete"] is True
     assert "problem" in w.client.get(f"/headrace/connections/{w.made.platform}/streams").json()
 

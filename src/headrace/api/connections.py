@@ -159,9 +159,17 @@ def patch_target_connection(call: Call) -> Answer:
 
 @operations("DELETE", "/targetConnections/{id}", status=202, needs=CONNECT, **DELETED)
 def delete_target_connection(call: Call) -> Answer:
-    """Remove a target connection that no flow uses."""
-    target_connections.delete_target_connection(call.control, call.caller, call.path["id"], call.if_match)
-    return Answer(status=202)
+    """Remove a target connection that no flow uses.
+
+    Once it is answered, its base connection is tried with the targets that are left.
+    """
+    target_id = call.path["id"]
+    after: After | None = None
+    with contextlib.suppress(UseCaseError):  # who may not look may not delete either, and is told so below
+        target = target_connections.get_target_connection(call.control, call.caller, target_id)
+        after = _tried(call, target["baseConnectionId"])
+    target_connections.delete_target_connection(call.control, call.caller, target_id, call.if_match)
+    return Answer(status=202, after=after)
 
 
 def _tried(call: Call, connection_id: str) -> After:
