@@ -472,24 +472,35 @@ def test_stop_sources_holds_reading_and_goes_on_when_there_is_room(disk: Disk) -
     assert stale(road) == set()
 
 
-def turning(road: Road, use: Callable[[Engine, Callable[[int], Any]], Any]) -> Report:
-    """Run without end while a script turns the loop and moves the time; then stop."""
+Until = Callable[[Callable[[], bool]], Any]
+"""Turns the loop until something is so."""
+
+
+def waiting(engine: Engine) -> bool:
+    """Whether any export waits."""
+    return any(each.pending for each in engine.totals.flows.values())
+
+
+def turning(road: Road, use: Callable[[Engine, Until], Any]) -> Report:
+    """Run without end while a script turns the loop and moves the time until something is so; then stop."""
 
     async def life(engine: Engine) -> Report:
         running = asyncio.create_task(engine.run())
 
-        async def turns(count: int) -> None:
-            for turn in range(count):
-                await asyncio.sleep(0)
+        async def until(reached: Callable[[], bool]) -> None:
+            for turn in range(100_000):
+                if reached():
+                    return
+                await asyncio.sleep(0 if turn % 50 else 0.001)  # threads that sync take their time
                 if turn % 5 == 0:
                     road.clock.advance(0.01)
                 if running.done():
                     await running
+            raise AssertionError("hangs")
 
-        await use(engine, turns)
+        await use(engine, until)
         engine.stop(5.0)
-        while not running.done():
-            await turns(5)
+        await until(running.done)
         return await running
 
     return road.life(life)
@@ -510,14 +521,13 @@ def test_sources_go_on_when_the_flow_that_held_them_is_gone() -> None:
     )  # fmt: skip
     refuse(road, DOWN)
 
-    async def use(engine: Engine, turns: Callable[[int], Any]) -> None:
-        await turns(2000)
-        assert engine.overflow.sources_held
+    async def use(engine: Engine, until: Until) -> None:
+        await until(lambda: engine.overflow.sources_held)
         changed = reconfigured(engine, road, snapshot(flow("g")))
-        await turns(6000)
+        await until(changed.done)
         await changed
+        await until(lambda: road.source.acknowledged == 300 and len(road.arrived("g")) == 300)
         assert not engine.overflow.sources_held
-        assert road.source.acknowledged == 300
 
     turning(road, use)
     assert len(road.arrived("g")) == 300
@@ -532,17 +542,16 @@ def test_a_policy_that_changes_during_the_overflow_makes_up_for_what_was_held_ba
     )  # fmt: skip
     refuse(road, DOWN)
 
-    async def use(engine: Engine, turns: Callable[[int], Any]) -> None:
-        await turns(3000)
-        assert engine.overflow.overflowing == {"f"}
+    async def use(engine: Engine, until: Until) -> None:
+        await until(lambda: engine.overflow.overflowing == {"f"})
         changed = reconfigured(engine, road, snapshot(tight("f", overflow="stop-sources")))
-        await turns(500)
+        await until(changed.done)
         await changed
         assert engine.overflow.overflowing == set()
         road.stream().clear_rules()
-        await turns(12_000)
-        assert not engine.overflow.catching_up
-        assert not engine.overflow.sources_held
+        await until(lambda: road.source.acknowledged == 300)
+        await until(lambda: not engine.overflow.catching_up and not engine.overflow.sources_held)
+        await until(lambda: not waiting(engine))
 
     turning(road, use)
     settled(road)
@@ -558,21 +567,22 @@ def test_a_flow_that_comes_back_makes_up_for_what_it_had_held_back() -> None:
     refuse(road, DOWN)
     both = road.configuration
 
-    async def use(engine: Engine, turns: Callable[[int], Any]) -> None:
-        await turns(3000)
-        assert engine.overflow.overflowing == {"f"}
+    async def use(engine: Engine, until: Until) -> None:
+        await until(lambda: engine.overflow.overflowing == {"f"})
+        await until(lambda: len(stale(road)) > 30)
         marked = stale(road)
-        assert len(marked) > 30
         for profile in sorted(marked):
             engine.submit(Backfill(profile, "f", "7", CATCH_UP))
         changed = reconfigured(engine, road, snapshot(tight("g")))
-        await turns(2000)
+        await until(changed.done)
         await changed
         road.stream().clear_rules()
         changed = reconfigured(engine, road, both)
-        await turns(12_000)
+        await until(changed.done)
         await changed
-        assert not engine.overflow.catching_up
+        await until(lambda: road.source.acknowledged == 300)
+        await until(lambda: not engine.overflow.catching_up)
+        await until(lambda: not waiting(engine))
 
     turning(road, use)
     settled(road)
