@@ -93,7 +93,7 @@ async def _headrace(name: str, url: str, stream: str, records: Records, encoding
     moved = asyncio.Event()
 
     def settled(done: Sequence[Pending]) -> None:
-        delivered = sum(p.outcome is not None and p.outcome.verdict == 0 and bool(p.outcome.sequence) for p in done)
+        delivered = len([p for p in done if (o := p.outcome) is not None and not o.verdict and o.sequence])
         counts[0] += delivered
         counts[1] += len(done) - delivered
         moved.set()

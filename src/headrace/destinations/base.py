@@ -48,6 +48,7 @@ class Outcome(msgspec.Struct, gc=False):
         detail: The destination's words, without secrets or values.
         verdict: What to do next.
         wait_s: Least wait that the destination asked for, 0 when it did not.
+        over_rate: Refused because it came too fast, so that going slower helps.
     """
 
     shard: str = ""
@@ -56,6 +57,7 @@ class Outcome(msgspec.Struct, gc=False):
     detail: str = ""
     verdict: int = Verdict.DELIVERED
     wait_s: float = 0.0
+    over_rate: bool = False
 
 
 class Record(Protocol):

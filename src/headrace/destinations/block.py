@@ -29,6 +29,10 @@ class Block:
         self.loaded_bytes = 0
         self.made_ms = made_ms
 
+    def settle(self, first: int, end: int) -> None:
+        """Exports *first* up to, not including, *end* are settled."""
+        self.bits |= (1 << end) - (1 << first)
+
     @property
     def left(self) -> int:
         """Exports not settled yet."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from headrace.core.model import Export
-from headrace.destinations.base import Outcome
+from headrace.destinations.base import Outcome, Record
 from headrace.destinations.block import Block
 
 
@@ -26,11 +26,13 @@ class Pending:
         unknown: Of those, how many ended with its fate unknown.
         outcome: Of the last write; None before it.
         discarded: Why it was given up unsent (``core.reasons.DISCARDS``); "" for what was not.
+        behind: The next of its lane, which waits for this one; see ``lanes``.
+        last: At the head of a lane the last that waits behind it; None where none does.
     """
 
     # A class of its own and no struct: compiled, the dispatcher reads its members without asking the type.
-    __slots__ = ("after", "attempts", "block", "data", "discarded", "export", "index", "kept", "key", "lane",
-                 "outcome", "size", "unknown")  # fmt: skip
+    __slots__ = ("after", "attempts", "behind", "block", "data", "discarded", "export", "index", "kept", "key",
+                 "lane", "last", "outcome", "size", "unknown")  # fmt: skip
 
     def __init__(self, export: Export, block: Block, index: int) -> None:
         key, data = export.key, export.data
@@ -47,11 +49,23 @@ class Pending:
         self.unknown = 0
         self.outcome: Outcome | None = None
         self.discarded = ""
+        self.behind: Pending | None = None
+        self.last: Pending | None = None
+
+    @property
+    def ordinal(self) -> int:
+        """The export's, as its block has it."""
+        return self.block.ordinals[self.index]
 
 
 def pending(export: Export, block: Block, index: int) -> Pending:
     """Wrap an export of a block."""
     return Pending(export, block, index)
+
+
+def pendings(exports: Sequence[Export], block: Block) -> list[Pending]:
+    """Wrap all exports of a block, none of which is settled."""
+    return [Pending(export, block, index) for index, export in enumerate(exports)]
 
 
 def prepared(exports: Sequence[Pending], prepare: Callable[[bytes], bytes]) -> None:
@@ -61,3 +75,36 @@ def prepared(exports: Sequence[Pending], prepare: Callable[[bytes], bytes]) -> N
         p.kept = len(p.data)
         p.size += len(data) - p.kept
         p.data = data
+
+
+def settle(done: Sequence[Pending]) -> int:
+    """Mark exports as settled in their blocks, neighbours of a block at once; the bytes that they took."""
+    size = 0
+    block: Block | None = None
+    first = end = 0
+    for p in done:
+        size += p.size + p.kept
+        index = p.index
+        if block is p.block and index == end:
+            end += 1
+            continue
+        if block is not None:
+            block.settle(first, end)
+        block, first, end = p.block, index, index + 1
+    if block is not None:
+        block.settle(first, end)
+    return size
+
+
+def columns(records: Sequence[Record]) -> tuple[list[bytes], list[str]]:
+    """The data and the keys of records, each in order."""
+    datas: list[bytes] = []
+    keys: list[str] = []
+    for record in records:
+        if isinstance(record, Pending):  # compiled, its members are read directly
+            datas.append(record.data)
+            keys.append(record.key)
+        else:
+            datas.append(record.data)
+            keys.append(record.key)
+    return datas, keys

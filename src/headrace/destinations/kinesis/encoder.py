@@ -20,6 +20,7 @@ import msgspec
 import pybase64
 
 from headrace.destinations.kinesis.cbor import ARRAY, BYTES, TEXT, Heads, head, text
+from headrace.destinations.pending import columns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,15 +77,46 @@ class JsonEncoding:
         self._head = b'{"StreamName":%b,"Records":[{"Data":"' % _json(stream)
 
     def put_records(self, records: Sequence[Record]) -> bytes:
-        """See ``Encoding``. One join over slices: formatting each record takes nearly twice the time."""
-        count = len(records)
-        parts = [b'","PartitionKey":'] * (4 * count + 1)
-        parts[0] = self._head
-        parts[1::4] = [_base64(record.data) for record in records]
-        parts[3::4] = [_json(record.key) for record in records]
-        parts[4::4] = [b'},{"Data":"'] * count
+        """See ``Encoding``. One join: formatting each record takes nearly twice the time."""
+        quote = _json
+        datas, keys = columns(records)
+        encoded = _in_base64(datas)
+        parts: list[bytes] = [self._head]
+        at = 0
+        for data, key in zip(datas, keys, strict=True):
+            length = len(data)
+            rest = length % 3
+            whole = length // 3 * 4
+            if not rest:
+                parts.append(encoded[at : at + whole])
+                parts.append(b'","PartitionKey":')
+                at += whole
+            elif rest == 1:
+                parts.append(encoded[at : at + whole + 2])
+                parts.append(b'==","PartitionKey":')
+                at += whole + 4
+            else:
+                parts.append(encoded[at : at + whole + 3])
+                parts.append(b'=","PartitionKey":')
+                at += whole + 4
+            parts.append(quote(key))
+            parts.append(b'},{"Data":"')
         parts[-1] = b"}]}"
         return b"".join(parts)
+
+
+def _in_base64(datas: list[bytes]) -> bytes:
+    """All data in base64 at once, each from a character of its own on: one call costs as much as a few records.
+
+    What is no multiple of three is filled up with zeros, which appear as A where padding belongs.
+    """
+    filled: list[bytes] = []
+    for data in datas:
+        filled.append(data)
+        rest = len(data) % 3
+        if rest:
+            filled.append(b"\0\0" if rest == 1 else b"\0")
+    return _base64(b"".join(filled))
 
 
 class CborEncoding:
@@ -104,16 +136,15 @@ class CborEncoding:
 
     def put_records(self, records: Sequence[Record]) -> bytes:
         """See ``Encoding``. Built as JSON is; heads come out of a table."""
-        count = len(records)
-        parts = [self._head] * (4 * count + 2)
-        parts[1] = head(ARRAY, count)
-        datas = [record.data for record in records]
-        keys = [record.key.encode() for record in records]
         heads, key_heads = self._data, self._key
-        parts[2::4] = [heads[len(data)] for data in datas]
-        parts[3::4] = datas
-        parts[4::4] = [key_heads[len(key)] for key in keys]
-        parts[5::4] = keys
+        datas, keys = columns(records)
+        parts: list[bytes] = [self._head, head(ARRAY, len(datas))]
+        for data, key in zip(datas, keys, strict=True):
+            name = key.encode()
+            parts.append(heads[len(data)])
+            parts.append(data)
+            parts.append(key_heads[len(name)])
+            parts.append(name)
         return b"".join(parts)
 
 

@@ -128,5 +128,6 @@ def record_refusal(entry: Outcome, size_bytes: int, key_chars: int) -> None:
     verdict = verdict_of(fault)
     entry.verdict = Verdict.REJECTED if verdict is Verdict.SPLIT else verdict
     entry.code = code
+    entry.over_rate = fault is Fault.THROTTLED
     entry.shard = shard.group() if shard else ""
     entry.sequence = ""

@@ -124,6 +124,7 @@ class KinesisWriter:
             detail=told(fault, message),
             verdict=verdict_of(fault),
             wait_s=answer.retry_after_s,
+            over_rate=fault is Fault.THROTTLED,
         )
         if encoding is not self._json and self._knows_no_cbor(answer, code):
             out.verdict = Verdict.UNKNOWN if answer.status >= 500 else Verdict.RETRY

@@ -10,7 +10,7 @@ from headrace.clock import Clock
 from headrace.core.flow import CompiledFlow
 from headrace.destinations.base import Writer
 from headrace.destinations.dispatch import Dispatcher, Pending
-from headrace.destinations.rates import StreamControl
+from headrace.destinations.shards import StreamControl
 from headrace.runtimes.embedded.outbox import Outbox
 from headrace.state.base import State
 from headrace.state.keys import Keys

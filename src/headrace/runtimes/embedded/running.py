@@ -13,7 +13,7 @@ from headrace import logs
 from headrace.clock import Clock
 from headrace.core.flow import Snapshot
 from headrace.destinations.base import Writer
-from headrace.destinations.rates import StreamControl
+from headrace.destinations.shards import StreamControl
 from headrace.runtimes.base import FlowReport
 from headrace.runtimes.embedded.counts import Counts
 from headrace.runtimes.embedded.discards import Discards
