@@ -24,6 +24,8 @@ def pages(sample: Sample) -> dict[str, str]:
         "destination-letters": f"/ui/destinations/{flow}?tab=letters",
         "destination-configuration": f"/ui/destinations/{flow}?tab=configuration",
         "destination-delete": f"/ui/destinations/{flow}/delete",
+        "destination-resend": f"/ui/destinations/{flow}/backfill?audience=crm-loyal",
+        "destination-cancel": f"/ui/destinations/{flow}/backfill/b-1/cancel",
         "accounts": "/ui/accounts",
         "account": f"/ui/accounts/{account}",
         "activate-choose": "/ui/activate",
@@ -44,5 +46,6 @@ def pages(sample: Sample) -> dict[str, str]:
         "users": "/ui/people",
         "clients": "/ui/people?tab=clients",
         "roles": "/ui/people?tab=roles",
+        "new-password": f"/ui/people/users/{sample.first.user.id}/secret",
         "settings": "/ui/settings",
     }

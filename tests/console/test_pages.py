@@ -135,9 +135,13 @@ def test_deleting_needs_a_second_page(installation: Sample, visit: Visit) -> Non
 
 
 def test_backfills_are_steered(installation: Sample, visit: Visit) -> None:
-    """Re-sending starts a run for the chosen audiences; a running one is paused."""
+    """Re-sending asks first, with audiences and size, and starts a run for them; a running one is paused."""
     visitor, flow = visit(installation), installation.flows[0]
     path = f"/ui/destinations/{flow}/backfill"
+    asked = visitor.get(f"{path}?audience=crm-loyal").text
+    assert "Audiences: Loyal customers" in words(asked)
+    assert 'name="audience" value="crm-loyal"' in asked
+    assert "backfill-start" not in dict(installation.engine.asked)
     assert visitor.post(path, kind="resend", audience="crm-loyal").status_code == 303
     assert (
         "backfill-start",
@@ -145,6 +149,10 @@ def test_backfills_are_steered(installation: Sample, visit: Visit) -> None:
     ) in installation.engine.asked
     assert visitor.post(f"{path}/b-1", action="pause").status_code == 303
     assert ("backfill-pause", {"run": "b-1"}) in installation.engine.asked
+    assert "cannot be resumed" in visitor.get(f"{path}/b-1/cancel").text
+    assert ("backfill-cancel", {"run": "b-1"}) not in installation.engine.asked
+    assert visitor.post(f"{path}/b-1", action="cancel").status_code == 303
+    assert ("backfill-cancel", {"run": "b-1"}) in installation.engine.asked
     assert (
         "31\N{NARROW NO-BREAK SPACE}400 of 48\N{NARROW NO-BREAK SPACE}211"
         in visitor.get(f"/ui/destinations/{flow}?tab=backfills").text

@@ -8,9 +8,10 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from headrace import __version__
+from headrace.console.calls import call
 from headrace.console.visit import Console, Visit, page
 from headrace.control import accounts, organisations
-from headrace.control.access import Permission
+from headrace.control.access import Permission, require
 from headrace.control.resources import Kind
 from headrace.errors import UseCaseError
 
@@ -25,6 +26,7 @@ def routes(console: Console) -> list[BaseRoute]:
         page(console, "/people", people),
         page(console, "/people/{tab}", make, change=True),
         page(console, "/people/{tab}/{account}", change, change=True),
+        page(console, "/people/{tab}/{account}/secret", ask_secret),
         page(console, "/people/{tab}/{account}/delete", ask_delete),
         page(console, "/people/{tab}/{account}/delete", delete, change=True),
         page(console, "/settings", settings),
@@ -43,8 +45,15 @@ def people(visit: Visit, **context: Any) -> Response:
     shown: dict[str, Any] = {"made": None, "told": None, "status": 200, **context}
     return visit.page(
         "people.html", tab=tab, tabs=tuple(TABS), accounts=found, roles=roles,
-        permissions=[each.value for each in Permission], org=visit.caller.scope.org, **shown,
+        calls=_calls(visit, tab), permissions=[each.value for each in Permission], org=visit.caller.scope.org,
+        **shown,
     )  # fmt: skip
+
+
+def _calls(visit: Visit, tab: str) -> list[str]:
+    """The list, and what makes one."""
+    body: dict[str, Any] = {"name": "…", **({"permissions": ["…"]} if tab == "roles" else {"roles": ["…"]})}
+    return [call(visit, "GET", f"/headrace/{tab}"), call(visit, "POST", f"/headrace/{tab}", body)]
 
 
 def make(visit: Visit) -> Response:
@@ -94,16 +103,34 @@ def change(visit: Visit) -> Response:
     return visit.redirect(f"/ui/people?tab={tab}")
 
 
+def ask_secret(visit: Visit) -> Response:
+    """What a new secret would do: the one before works no more."""
+    require(visit.caller, (Permission.MANAGE_ACCESS,))
+    tab, account = _tab(visit, visit.path("tab")), visit.path("account")
+    kind = "password" if tab == "users" else "secret"
+    return visit.page(
+        "confirm.html", title=visit.t(f"people.ask_{kind}", name=_name(visit, tab, account)), words="",
+        points=[visit.t(f"people.ask_{kind}_old"), visit.t("people.secret_words")],
+        action=f"/ui/people/{tab}/{account}", button=visit.t(f"people.new_{kind}"), back=f"/ui/people?tab={tab}",
+        fields={"action": "secret"}, calls=[call(visit, "POST", f"/headrace/{tab}/{account}/{kind}")],
+        allowed=visit.can()["manage_access"],
+    )  # fmt: skip
+
+
+def _name(visit: Visit, tab: str, account: str) -> str:
+    found = {each["id"]: each for each in accounts.list_accounts(visit.control, visit.caller, TABS[tab])}
+    return str(found.get(account, {}).get("name", account))
+
+
 def ask_delete(visit: Visit) -> Response:
     """What deleting would do."""
     tab, account = _tab(visit, visit.path("tab")), visit.path("account")
-    found = {each["id"]: each for each in accounts.list_accounts(visit.control, visit.caller, TABS[tab])}
-    name = found.get(account, {}).get("name", account)
+    name = _name(visit, tab, account)
     return visit.page(
         "confirm.html", title=visit.t("people.delete_title", name=name), words=visit.t("people.delete_words"),
         points=[visit.t("people.delete_points")],
         action=f"/ui/people/{tab}/{account}/delete", button=visit.t("people.delete"), back=f"/ui/people?tab={tab}",
-        fields={}, calls=[], allowed=True,
+        fields={}, calls=[call(visit, "DELETE", f"/headrace/{tab}/{account}")], allowed=True,
     )  # fmt: skip
 
 

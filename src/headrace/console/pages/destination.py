@@ -15,8 +15,10 @@ from headrace.control import backfills, dead_letters, flows, pauses, runs, segme
 from headrace.control.access import ACTIVATE, CONNECT, Permission, require
 from headrace.control.paging import read
 from headrace.control.run_figures import HOUR_MS
+from headrace.core.flow import PLATFORM_NAMESPACE
 from headrace.errors import UseCaseError
 
+from .audiences import told_sizes
 from .destinations import live_by_flow
 
 _RUNS: Final = 24
@@ -32,7 +34,9 @@ def routes(console: Console) -> list[BaseRoute]:
         page(console, at + "/edit", edit, change=True),
         page(console, at + "/alerts", edit_alerts, change=True),
         page(console, at + "/runs/{run_id}", show_run),
+        page(console, at + "/backfill", ask_backfill),
         page(console, at + "/backfill", start_backfill, change=True),
+        page(console, at + "/backfill/{run_id}/cancel", ask_cancel),
         page(console, at + "/backfill/{run_id}", steer_backfill, change=True),
         page(console, at + "/test", send_test, change=True),
         page(console, at + "/resume", resume, change=True),
@@ -67,7 +71,8 @@ def show(visit: Visit, tab: str = "", **context: Any) -> Response:
 def _runs(visit: Visit, row: Row) -> dict[str, Any]:
     listing = read(limit=_RUNS, properties=(f"flowId=={row.id}",), token=visit.query("token") or None)
     found = runs.list_runs(visit.control, visit.caller, listing)
-    return {"runs": [figures(each) for each in found.items], "token": found.token}
+    calls = [call(visit, "GET", f"/runs?property=flowId=={row.id}&limit={_RUNS}")]
+    return {"runs": [figures(each) for each in found.items], "token": found.token, "calls": calls}
 
 
 def delivery_rate(activated: int, failed: int) -> float | None:
@@ -108,24 +113,27 @@ def _activation(visit: Visit, row: Row) -> dict[str, Any]:
         known = segments.get_segments(visit.control, visit.caller, {"ids": ids})
     since_ms = visit.control.clock.now_ms() - _DAY_MS
     sent = runs.sum_audiences(visit.control, visit.caller, row.id, since_ms=since_ms)
-    return {"mapped": row.audiences, "known": known, "paths": row.paths, "sent": sent}
+    calls = [call(visit, "GET", f"/flows/{row.id}")]
+    return {"mapped": row.audiences, "known": known, "paths": row.paths, "sent": sent, "calls": calls}
 
 
 def _backfills(visit: Visit, row: Row) -> dict[str, Any]:
     return {
         "backfills": engine.tried(
             lambda: backfills.list_backfills(visit.control, visit.runtime, visit.caller, row.id)
-        )
+        ),
+        "calls": [call(visit, "GET", f"/headrace/flows/{row.id}/backfills")],
     }
 
 
 def _letters(visit: Visit, row: Row) -> dict[str, Any]:
     if not visit.may(Permission.VIEW_PROFILES):
-        return {"letters": engine.Answer(problem=visit.t("letters.hidden"))}
+        return {"letters": engine.Answer(problem=visit.t("letters.hidden")), "calls": []}
     return {
+        "calls": [call(visit, "GET", f"/headrace/flows/{row.id}/dead-letters")],
         "letters": engine.tried(
             lambda: dead_letters.list_dead_letters(visit.control, visit.runtime, visit.caller, row.id, limit=50)
-        )
+        ),
     }
 
 
@@ -194,7 +202,55 @@ def show_run(visit: Visit) -> Response:
     """One run: its figures, and why what failed or was skipped did."""
     row = overview.row(visit.control, visit.caller, visit.path("flow_id"))
     run = runs.get_run(visit.control, visit.caller, visit.path("run_id"))
-    return visit.page("run.html", row=row, run=figures(run))
+    calls = [call(visit, "GET", f"/runs/{visit.path('run_id')}")]
+    return visit.page("run.html", row=row, run=figures(run), calls=calls)
+
+
+def ask_backfill(visit: Visit) -> Response:
+    """What sending the present members again would do: whom it is about, and about how many."""
+    require(visit.caller, ACTIVATE)
+    row = overview.row(visit.control, visit.caller, visit.path("flow_id"))
+    wanted = visit.request.query_params.getlist("audience")
+    mapped = [each for each in row.audiences if not wanted or each["id"] in wanted]
+    known: dict[str, dict[str, Any]] = {}
+    if mapped:
+        ids = [{"id": each["id"]} for each in mapped]
+        known = segments.get_segments(visit.control, visit.caller, {"ids": ids})
+    whole = [{**each, **known.get(each["id"], {})} for each in mapped]
+    body: dict[str, Any] = {"kind": "resend", **({"segments": wanted} if wanted else {})}
+    return visit.page(
+        "confirm.html", title=visit.t("backfill.ask_title", name=row.name), words=visit.t("backfill.ask_words"),
+        points=[
+            visit.t("backfill.ask_audiences", names=", ".join(str(each.get("name", each["id"])) for each in whole)),
+            *_sizes(visit, [(str(each.get("namespace") or PLATFORM_NAMESPACE), each["id"]) for each in whole]),
+            visit.t("backfill.ask_order"),
+        ],
+        action=f"/ui/destinations/{row.id}/backfill", button=visit.t("details.resend"), danger=False,
+        back=f"/ui/destinations/{row.id}?tab=activation", fields={"kind": "resend", "audience": wanted},
+        calls=[call(visit, "POST", f"/headrace/flows/{row.id}/backfills", body)], allowed=bool(mapped),
+    )  # fmt: skip
+
+
+def _sizes(visit: Visit, audiences: list[tuple[str, str]]) -> list[str]:
+    """About how many profiles some audiences have together; nothing when the engine does not tell."""
+    told = told_sizes(visit, audiences)
+    if not told.ok or not audiences:
+        return []
+    size = told.value.together_size()
+    return [visit.t("backfill.ask_size", count=size.about, about=rendering.number(size.about))]
+
+
+def ask_cancel(visit: Visit) -> Response:
+    """What ending a backfill would do."""
+    require(visit.caller, ACTIVATE)
+    row, run = overview.row(visit.control, visit.caller, visit.path("flow_id")), visit.path("run_id")
+    return visit.page(
+        "confirm.html", title=visit.t("backfill.cancel_title"), words=row.name,
+        points=[visit.t("backfill.cancel_sent"), visit.t("backfill.cancel_rest")],
+        action=f"/ui/destinations/{row.id}/backfill/{run}", button=visit.t("backfill.cancel"),
+        back=f"/ui/destinations/{row.id}?tab=backfills", fields={"action": "cancel"},
+        calls=[call(visit, "POST", f"/headrace/flows/{row.id}/backfills/{run}/cancel")], allowed=True,
+    )  # fmt: skip
 
 
 def start_backfill(visit: Visit) -> Response:

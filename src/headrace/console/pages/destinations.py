@@ -52,7 +52,8 @@ def browse(visit: Visit) -> Response:
         lambda: pauses.list_standings(visit.control, visit.runtime, visit.caller) if rows else []
     )
     return visit.page(
-        "browse.html", rows=shown, count=len(rows), wanted=visit.query("q"), spec=spec, state=state, sort=sort,
+        "browse.html", calls=[call(visit, "GET", "/flows")],
+        rows=shown, count=len(rows), wanted=visit.query("q"), spec=spec, state=state, sort=sort,
         specs={each.spec.id: each.spec.name for each in rows if each.spec}, live=live_by_flow(answer),
         problem=answer.problem,
         paused={each["flow"]: each["pause"] for each in standings.value or () if each["pause"]},

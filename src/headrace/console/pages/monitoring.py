@@ -11,6 +11,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from headrace.console import engine, overview
+from headrace.console.calls import call
 from headrace.console.visit import Console, Visit, page
 from headrace.control import runs
 from headrace.control.run_figures import HOUR_MS, RunFigures, total
@@ -41,8 +42,10 @@ def show(visit: Visit) -> Response:
     chart = _series(found.slots, since_ms, step_ms, count)
     rows = overview.rows(visit.control, visit.caller)
     status = visit.ask("status")
+    wanted = f"property=flowId=={flow}&" if flow else ""
     return visit.page(
-        "monitoring.html", window=window, windows=tuple(WINDOWS), flow=flow, rows=rows, stands=status,
+        "monitoring.html", calls=[call(visit, "GET", f"/runs?{wanted}property=createdAt>={since_ms}")],
+        window=window, windows=tuple(WINDOWS), flow=flow, rows=rows, stands=status,
         live=live_by_flow(status), sums=(sums := total(found.flows)), rate=delivery_rate(sums.activated, sums.failed),
         by_flow=_by_flow(found.flows), reasons=found.reasons,
         chart=msgspec.json.encode(chart).decode(), any_runs=bool(found.flows),

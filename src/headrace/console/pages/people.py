@@ -44,7 +44,7 @@ def look_up(visit: Visit) -> Response:
         "namespace": namespace, "identity": identity, "found": None, "problem": "", "missing": False,
         "profile_id": profile_id,
         "unmask": visit.query("unmask") == "true", "exports": engine.Answer([]), "last": None, "names": {},
-        "flows": {},
+        "flows": {}, "calls": [],
     }  # fmt: skip
     if profile_id or (namespace and identity):
         try:
@@ -64,8 +64,16 @@ def look_up(visit: Visit) -> Response:
                 first = found.value.identities[0]
                 namespace, identity = first["namespace"], first["id"]
             shown |= _about(visit, found, f"{namespace}:{identity}")
+            shown |= {"calls": _calls(visit, namespace, identity)}
             shown |= {"delete_at": urlencode({"namespace": namespace, "id": identity})}
     return visit.page("profile.html", **shown)
+
+
+def _calls(visit: Visit, namespace: str, identity: str) -> list[str]:
+    """The profile by the API; its identity stands in the address only when it was asked to be shown."""
+    known = visit.query("unmask") == "true" or visit.query("id") == identity
+    query = urlencode({"schema.name": "_xdm.context.profile", "entityId": identity, "entityIdNS": namespace})
+    return [call(visit, "GET", f"/data/core/ups/access/entities?{query}")] if known else []
 
 
 def _about(visit: Visit, found: engine.Answer, name: str) -> dict[str, Any]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from headrace.console import engine, overview
+from headrace.console.calls import call
 from headrace.console.engine import Answer
 from headrace.console.visit import Console, Visit, page
 from headrace.control import accounts, activity
@@ -82,8 +84,11 @@ def audit(visit: Visit) -> Response:
         kind=visit.query("kind") or None, resource_id=visit.query("resource") or None,
         before=int(before) if before.isdecimal() else None, limit=_LINES, organisation=whole,
     )  # fmt: skip
+    query = {"kind": visit.query("kind"), "subject": visit.query("subject"), "resourceId": visit.query("resource")}
+    asked = urlencode({name: value for name, value in query.items() if value})
     return visit.page(
-        "audit.html", lines=found.items, before=found.before, people=_people(visit),
+        "audit.html", calls=[call(visit, "GET", f"/headrace/audit?{asked}".rstrip("?"))],
+        lines=found.items, before=found.before, people=_people(visit),
         kinds=[each.value for each in Kind],
         chosen={name: visit.query(name) for name in ("subject", "action", "kind", "resource", "organisation")},
     )  # fmt: skip
