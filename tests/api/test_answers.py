@@ -85,6 +85,8 @@ def test_every_mistake_is_answered_at_once(w: World) -> None:
     assert any("segmentSelectors" in each for each in places)
     assert any("profileSelectors" in each for each in places)
     assert answer.json()["errorDetails"].startswith(places[0])
+    whole = w.client.request("POST", f"{BASE}/flows", content=b"[1]").json()
+    assert whole["message"] == "body: must be an object, not a list"
 
 
 def test_paths_and_methods_that_are_not_there(w: World) -> None:

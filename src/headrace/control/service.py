@@ -16,7 +16,9 @@ import msgspec
 
 from headrace.clock import Clock
 from headrace.core.report import Report
+from headrace.core.report import kind as kind_of
 from headrace.destinations.base import Destination
+from headrace.errors import Mistake
 
 from . import access, filters, patch
 from .access import Caller, Permission
@@ -265,6 +267,8 @@ def body_of(value: Any, keys: Collection[str], dropped: Collection[str] = ()) ->
     """
     if value is None or value == {}:
         raise problem(Code.EMPTY_BODY, "the request body cannot be null or empty")
+    if not isinstance(value, dict):
+        refuse([Mistake("body", f"must be an object, not {kind_of(value)}", "")])
     report = Report()
     members = report.members(value, "", keys, dropped)
     refuse(report.mistakes)
