@@ -7,7 +7,6 @@ memory is the engine's, and prints what it saw.
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import random
 import sys
 from collections.abc import Awaitable, Callable, Sequence
@@ -28,6 +27,7 @@ from headrace.state.rocksdb import RocksState
 from headrace.testing import Fault, Script
 from headrace.testing.recording import Recorder
 from headrace.testing.service import Service
+from tests.inline import Inline
 from tests.runtimes.road import KEY, flow, snapshot, update
 from tests.wireless import WirelessWriter, service
 
@@ -93,18 +93,6 @@ class Steady:
         return self._at, self.count
 
 
-class _Inline(concurrent.futures.ThreadPoolExecutor):
-    """In place of threads, whose time does not pass with the simulated one."""
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> concurrent.futures.Future[Any]:
-        done: concurrent.futures.Future[Any] = concurrent.futures.Future()
-        try:
-            done.set_result(fn(*args, **kwargs))
-        except Exception as error:  # noqa: BLE001 - whoever waits for it raises it
-            done.set_exception(error)
-        return done
-
-
 class Simulation:
     """An engine on a folder and a scripted service, in one or more lives.
 
@@ -140,7 +128,7 @@ class Simulation:
         return asyncio.run(self._live(use))
 
     async def _live(self, use: Callable[[Simulation], Awaitable[None]]) -> Report:
-        asyncio.get_running_loop().set_default_executor(_Inline())
+        asyncio.get_running_loop().set_default_executor(Inline())
         self.state = RocksState(self._folder, cache_bytes=8 << 20, memtable_bytes=8 << 20)
         configuration = snapshot(*self.flows)
         rng = random.Random(7)

@@ -26,6 +26,7 @@ from headrace.state.memory import MemoryState
 from headrace.state.rocksdb import RocksState
 from headrace.testing.fold import FlowPlan, Folded, fold
 from headrace.testing.judge import Verdict, content, judge
+from tests.inline import Inline
 
 T = TypeVar("T")
 
@@ -389,6 +390,7 @@ class Road:
 
 
 async def _used(use: Callable[[Engine], Awaitable[T]], engine: Engine) -> T:
+    asyncio.get_running_loop().set_default_executor(Inline(lambda: 2))
     return await use(engine)
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -21,8 +20,9 @@ from headrace.runtimes.embedded.refold import refold
 from headrace.runtimes.embedded.runs import Order, shown
 from headrace.state.runs import Run
 from headrace.testing.fold import FlowPlan
+from tests.runtimes.crowds import people
 from tests.runtimes.latest import differing, order_broken
-from tests.runtimes.living import live, passes, quiet
+from tests.runtimes.living import live, moves_on, passes, quiet
 from tests.runtimes.road import (
     KEY,
     KEYS,
@@ -32,7 +32,6 @@ from tests.runtimes.road import (
     MemoryDisk,
     PowerCut,
     Road,
-    RocksDisk,
     flow,
     refuse,
     snapshot,
@@ -40,24 +39,6 @@ from tests.runtimes.road import (
 )
 
 PLAN = FlowPlan([VIP], ("n",))
-
-
-@pytest.fixture(params=["memory", "rocksdb"])
-def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Disk]:
-    """Both states."""
-    made: Disk = MemoryDisk() if request.param == "memory" else RocksDisk(tmp_path)
-    yield made
-    made.close()
-
-
-def people(count: int, seed: int = 1, crowd: int = 40) -> list[bytes]:
-    """Updates about people who enter, leave and are joined."""
-    rng = random.Random(seed)
-    ids = [f"email:e{n}" for n in range(crowd)] + [f"ecid:c{n}" for n in range(crowd)]
-    return [
-        update(n, *rng.sample(ids, rng.choice([1] * 12 + [2])), vip=rng.choice([True, True, True, False, None]))
-        for n in range(count)
-    ]
 
 
 def begin(**order: Any) -> Callable[[Engine], Run]:
@@ -303,12 +284,7 @@ def test_the_rate_is_kept_and_leaves_live_traffic_alone() -> None:
     async def act(engine: Engine) -> None:
         run = begin(kind="resend", rate=10.0)(engine)
         for second in range(10):
-            for _ in range(20):
-                road.clock.advance(0.05)
-                for _turn in range(40):
-                    await asyncio.sleep(0)
-                while road.state.at_work:
-                    await asyncio.sleep(0.0002)
+            await moves_on(road, 1.0)
             seen.append((run.exported, shown(run, "")["eta_s"]))
             road.source.bodies.append(update(1000 + second, "email:live", vip=True))
         engine.runs.act(run.id, "cancel")

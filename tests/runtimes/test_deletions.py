@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import contextlib
 import hashlib
@@ -23,10 +22,9 @@ from headrace.destinations.base import Limits, Verdict
 from headrace.destinations.memory import Rule
 from headrace.errors import RefusedError
 from headrace.runtimes.embedded.engine import Engine
-from headrace.runtimes.embedded.refold import refold
 from headrace.state import records, rocksdb
-from headrace.state.keys import JOURNAL, LEDGER
-from tests.runtimes.living import live, passes, quiet
+from headrace.state.keys import DISCARD, JOURNAL, LEDGER
+from tests.runtimes.living import asked, live, more, moves_on, passes, quiet, same
 from tests.runtimes.road import (
     KEY,
     KEYS,
@@ -41,7 +39,6 @@ from tests.runtimes.road import (
     snapshot,
     update,
 )
-from tests.runtimes.test_pauses import asked, more
 
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _OPTIONS = rocksdb._options
@@ -50,14 +47,6 @@ DEVICE = "device-9d1c-planted"
 MESSAGES = snapshot(
     flow("f", metadata=True, on_delete="exit"), flow("g", metadata=True), flow("h", consent=Consent(("ok",), ("y",)))
 )
-
-
-@pytest.fixture(params=["memory", "rocksdb"])
-def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Disk]:
-    """Both states."""
-    made: Disk = MemoryDisk() if request.param == "memory" else RocksDisk(tmp_path)
-    yield made
-    made.close()
 
 
 def forms(values: list[str]) -> list[bytes]:
@@ -114,18 +103,11 @@ def done(road: Road) -> dict[str, Any]:
 
     async def compacted(engine: Engine) -> Any:
         while asked("profile-deletions")(engine)[0]["state"] == "compacting":
-            await asyncio.sleep(0.002)
+            await moves_on(road, 0.5)
         return asked("profile-deletions")(engine)[0]
 
     (report,) = live(road, compacted)
     return dict(report)
-
-
-def same(road: Road) -> None:
-    compared = refold(road.disk.open(), KEYS, KEY)
-    assert compared.same, compared
-    for f in road.engine.totals.flows.values():
-        assert f.exported == f.delivered + f.dead_lettered + f.pending + sum(f.discarded.values())
 
 
 @pytest.mark.parametrize("page_rows", [7, 16_384])
@@ -151,6 +133,31 @@ def test_l2_nothing_is_left_in_any_key_space(disk: Disk, page_rows: int) -> None
     assert road.judged is not None
     with pytest.raises(RefusedError, match="no profile"):
         live(road, delete)
+
+
+def test_l2_what_was_not_to_be_sent_goes_with_it(disk: Disk) -> None:
+    """That exports about the person were to be given up is forgotten before the folder is compacted, not after."""
+    road = quiet(disk, [], MESSAGES)
+    refuse(road, Rule(Verdict.RETRY, times=None))
+    marks: list[int] = []
+
+    def stored(_: Engine) -> None:
+        marks.append(len(list(road.disk.open().scan(*KEYS.space(DISCARD)))))
+
+    async def act(engine: Engine) -> None:
+        road.source.bodies += [*members(20, 10), update(50, f"email:{PLANTED}", vip=True, ok="y")]
+        await moves_on(road)
+        delete(engine)
+        await moves_on(road)
+        stored(engine)
+        road.stream().clear_rules()
+        while asked("profile-deletions")(engine)[0]["state"] != "done":
+            await moves_on(road, 0.5)
+        stored(engine)
+
+    live(road, act)
+    assert marks == [3, 0], "one of each flow while the person's exports wait; none when it is done"
+    assert road.engine.totals.flows["f"].discarded == {"profile-deleted": 1}
 
 
 def _frames(content: bytes) -> Iterator[bytes]:

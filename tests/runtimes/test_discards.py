@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -16,33 +14,21 @@ from headrace.core.model import Delete, Identity
 from headrace.destinations.base import Limits, Verdict
 from headrace.destinations.memory import Rule
 from headrace.runtimes.embedded.engine import Engine
-from headrace.runtimes.embedded.refold import refold
 from headrace.state.keys import DISCARD
-from tests.runtimes.living import live, passes, quiet
+from tests.runtimes.living import asked, live, more, moves_on, passes, quiet, same
 from tests.runtimes.road import (
     KEY,
     KEYS,
     Disk,
     Lines,
-    MemoryDisk,
     Road,
-    RocksDisk,
     flow,
     refuse,
     snapshot,
     update,
 )
-from tests.runtimes.test_pauses import asked, more
 
 DOWN = Rule(Verdict.RETRY, times=None)
-
-
-@pytest.fixture(params=["memory", "rocksdb"])
-def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Disk]:
-    """Both states."""
-    made: Disk = MemoryDisk() if request.param == "memory" else RocksDisk(tmp_path)
-    yield made
-    made.close()
 
 
 def consenting(**settings: Any) -> Snapshot:
@@ -64,13 +50,6 @@ def about(road: Road, flow_id: str, who: str) -> list[str]:
     return [m["segmentMembership"]["ups"]["vip"]["status"] for m in found if who in str(m["identityMap"])]
 
 
-def same(road: Road) -> None:
-    compared = refold(road.disk.open(), KEYS, KEY)
-    assert compared.same, compared
-    for f in road.engine.totals.flows.values():
-        assert f.exported == f.delivered + f.dead_lettered + f.pending + sum(f.discarded.values())
-
-
 def test_r1_a_withdrawal_gives_up_what_waits(disk: Disk) -> None:
     """With the destination down: of ten exports that wait one exit remains; others and other flows lose nothing."""
     road = quiet(disk, [], consenting(), flow_memory_bytes=4000)
@@ -81,7 +60,7 @@ def test_r1_a_withdrawal_gives_up_what_waits(disk: Disk) -> None:
     async def act(engine: Engine) -> None:
         road.source.bodies += [*bodies, update(20, "email:u0", ok="n"), update(21, "email:u0", vip=True)]
         while road.source.acknowledged < 22:
-            await _passed(road)
+            await moves_on(road, 0.01)
         for flow_id in "fgh":
             road.stream(flow_id).clear_rules()
 
@@ -96,14 +75,6 @@ def test_r1_a_withdrawal_gives_up_what_waits(disk: Disk) -> None:
     live(road, passes(road, 100), more(road, [update(30, "email:u1", vip=True, ok="y")]), passes(road, 100),
          more(road, [update(31, "email:u1", vip=True, ok="y")]))  # fmt: skip
     assert marks(road) == 0, "R2: forgotten once everything has left"
-
-
-async def _passed(road: Road) -> None:
-    import asyncio
-
-    for _ in range(20):
-        await asyncio.sleep(0)
-    road.clock.advance(0.01)
 
 
 def test_r2_a_withdrawal_during_a_pause_over_restarts(disk: Disk) -> None:
@@ -130,10 +101,9 @@ def test_r1_a_deletion_gives_up_what_waits(disk: Disk) -> None:
     async def act(engine: Engine) -> None:
         road.source.bodies += [update(n, f"email:u{n % 2}", vip=True, ok="y") for n in range(20)]
         while road.source.acknowledged < 20:
-            await _passed(road)
+            await moves_on(road, 0.01)
         engine.submit(Delete(name(KEY, Identity("email", "u0"))))
-        for _ in range(20):
-            await _passed(road)
+        await moves_on(road)
         for flow_id in "fgh":
             road.stream(flow_id).clear_rules()
 

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
-
 import msgspec
 import pytest
 
@@ -14,11 +10,8 @@ from headrace.destinations.memory import Rule
 from headrace.errors import RefusedError
 from headrace.runtimes.embedded.engine import Engine
 from headrace.runtimes.embedded.letters import Filter, Outcome, Wanted
-from headrace.runtimes.embedded.refold import refold
 from headrace.runtimes.embedded.seen import seen
-from headrace.state import reading
-from headrace.state.records import DeadLetter
-from tests.runtimes.living import live, quiet
+from tests.runtimes.living import asked, letters, live, more, quiet, same
 from tests.runtimes.road import (
     KEY,
     KEYS,
@@ -26,39 +19,17 @@ from tests.runtimes.road import (
     MemoryDisk,
     PowerCut,
     Road,
-    RocksDisk,
     flow,
     members,
     refuse,
     snapshot,
     update,
 )
-from tests.runtimes.test_pauses import asked, more
-
-
-@pytest.fixture(params=["memory", "rocksdb"])
-def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Disk]:
-    """Both states."""
-    made: Disk = MemoryDisk() if request.param == "memory" else RocksDisk(tmp_path)
-    yield made
-    made.close()
-
-
-def letters(road: Road, **query: Any) -> list[DeadLetter]:
-    return list(reading.dead_letters(road.disk.open(), KEYS, limit=10_000, **query))
 
 
 def rejecting(road: Road, times: int | None = None) -> None:
     """The destination will never take what comes from now on, so often."""
     refuse(road, Rule(Verdict.REJECTED, times=times))
-
-
-def same(road: Road) -> None:
-    compared = refold(road.disk.open(), KEYS, KEY)
-    assert compared.same, compared
-    t = road.engine.totals
-    assert t.dead_letters == len(letters(road))
-    assert t.received == t.accepted + t.repeats + sum(t.refused.values())
 
 
 def sent(road: Road) -> list[tuple[str, int, str, int]]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -25,6 +24,7 @@ from headrace.state.keys import STALE
 from headrace.state.memory import MemoryState
 from headrace.testing.fold import FlowPlan, fold
 from headrace.testing.judge import content, judge
+from tests.runtimes.crowds import people
 from tests.runtimes.latest import differing, order_broken
 from tests.runtimes.road import (
     KEY,
@@ -36,7 +36,6 @@ from tests.runtimes.road import (
     MemoryDisk,
     PowerCut,
     Road,
-    RocksDisk,
     flow,
     members,
     refuse,
@@ -48,24 +47,6 @@ PLAN = FlowPlan([VIP], ("n",))
 BUDGET_BYTES = 8000
 """About twenty exports."""
 DOWN = Rule(Verdict.RETRY, times=None)
-
-
-@pytest.fixture(params=["memory", "rocksdb"])
-def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Disk]:
-    """Both states."""
-    made: Disk = MemoryDisk() if request.param == "memory" else RocksDisk(tmp_path)
-    yield made
-    made.close()
-
-
-def people(count: int, seed: int, crowd: int = 30) -> list[bytes]:
-    """Updates about people who enter, leave and are joined."""
-    rng = random.Random(seed)
-    ids = [f"email:e{n}" for n in range(crowd)] + [f"ecid:c{n}" for n in range(crowd)]
-    return [
-        update(n, *rng.sample(ids, rng.choice([1] * 12 + [2])), vip=rng.choice([True, True, True, False, None]))
-        for n in range(count)
-    ]
 
 
 def tight(flow_id: str = "f", **settings: Any) -> Any:
@@ -136,7 +117,7 @@ def settled(road: Road, flow_id: str = "f") -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_c1_after_an_outage_the_last_message_is_the_current_state(disk: Disk, seed: int) -> None:
     """Down for most of the input, with people who enter, leave and join meanwhile: all is made up for, once."""
-    bodies = people(600, seed)
+    bodies = people(600, seed, 30)
     road = Road(disk, Lines(bodies, sizes=lambda: 10), snapshot(tight()), batch_updates=10, seed=seed)
     outage = Outage(road, 450)
     assert outage.run().drained
@@ -395,7 +376,7 @@ def test_c2_a_profile_that_absorbs_a_stale_one_is_stale() -> None:
 
 def test_c3_another_flow_neither_waits_nor_loses_anything(disk: Disk) -> None:
     """While one flow is over its budget, the other gets every message in order, before the outage ends."""
-    bodies = people(600, 3)
+    bodies = people(600, 3, 30)
     road = Road(
         disk, Lines(bodies, sizes=lambda: 10), snapshot(tight("f"), flow("g", metadata=True)), batch_updates=10
     )  # fmt: skip
@@ -432,7 +413,7 @@ def test_c3_another_flow_neither_waits_nor_loses_anything(disk: Disk) -> None:
 
 def test_stop_sources_holds_reading_and_goes_on_when_there_is_room(disk: Disk) -> None:
     """No more is read than the budget and what was under way; later every message arrives, none made up for."""
-    bodies = people(600, 4)
+    bodies = people(600, 4, 30)
     road = Road(
         disk, Lines(bodies, sizes=lambda: 10), snapshot(tight(overflow="stop-sources")), batch_updates=10,
         clock=Manual(),

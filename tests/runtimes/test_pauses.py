@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,37 +13,13 @@ from headrace.core.link import name
 from headrace.core.model import Delete, Identity
 from headrace.errors import RefusedError
 from headrace.runtimes.embedded.engine import Engine
-from headrace.runtimes.embedded.refold import refold
 from headrace.testing.fold import FlowPlan
+from tests.runtimes.crowds import people
 from tests.runtimes.latest import differing, order_broken
-from tests.runtimes.living import live, quiet
-from tests.runtimes.road import KEY, KEYS, VIP, Disk, MemoryDisk, Road, RocksDisk, flow, members, snapshot, update
-from tests.runtimes.test_backfill import people
+from tests.runtimes.living import asked, live, more, quiet, same
+from tests.runtimes.road import KEY, KEYS, VIP, Disk, MemoryDisk, flow, members, snapshot, update
 
 PLAN = FlowPlan([VIP], ("n",))
-
-
-@pytest.fixture(params=["memory", "rocksdb"])
-def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Disk]:
-    """Both states."""
-    made: Disk = MemoryDisk() if request.param == "memory" else RocksDisk(tmp_path)
-    yield made
-    made.close()
-
-
-def asked(request: str, **arguments: Any) -> Callable[[Engine], Any]:
-    """Ask the engine as the socket does."""
-    return lambda engine: acting(engine._state, KEYS, engine)[request](arguments)
-
-
-def more(road: Road, bodies: list[bytes]) -> Callable[[Engine], None]:
-    """Further updates come in."""
-    return lambda _: road.source.bodies.extend(bodies)
-
-
-def same(road: Road) -> None:
-    compared = refold(road.disk.open(), KEYS, KEY)
-    assert compared.same, compared
 
 
 def test_a_pause_that_keeps_sends_everything_afterwards(disk: Disk) -> None:

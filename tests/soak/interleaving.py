@@ -11,7 +11,6 @@ fate of which a process knew and then crashed are counted once a record, not onc
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import random
 from collections import Counter
 from collections.abc import Callable, Hashable
@@ -32,6 +31,7 @@ from headrace.state import reading
 from headrace.testing import Change, Fault, Quota, Script
 from headrace.testing.fold import FlowPlan, fold
 from headrace.testing.judge import content, judge
+from tests.inline import Inline
 from tests.runtimes.latest import differing, order_broken
 from tests.runtimes.road import (
     KEY,
@@ -84,32 +84,6 @@ class Case(NamedTuple):
 
 class _Crash(Exception):  # noqa: N818 - not an error of the program
     """The process ends here."""
-
-
-class _Disk(concurrent.futures.ThreadPoolExecutor):
-    """In place of threads: a sync takes some turns of the loop, and happens in the last one."""
-
-    def __init__(self, rng: random.Random) -> None:
-        super().__init__(max_workers=1)
-        self._rng = rng
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> concurrent.futures.Future[Any]:
-        done: concurrent.futures.Future[Any] = concurrent.futures.Future()
-        loop = asyncio.get_running_loop()
-
-        def turn(left: int) -> None:
-            if done.cancelled():
-                return
-            if left:
-                loop.call_soon(turn, left - 1)
-                return
-            try:
-                done.set_result(fn(*args, **kwargs))
-            except Exception as error:  # noqa: BLE001 - whoever waits for the sync raises it
-                done.set_exception(error)
-
-        turn(self._rng.choice([0, 1, 5, 30]))
-        return done
 
 
 class World:
@@ -281,7 +255,7 @@ class World:
             raise
 
     async def _process(self, engine: Engine, state: Brittle) -> Report:
-        asyncio.get_running_loop().set_default_executor(_Disk(self.rng))
+        asyncio.get_running_loop().set_default_executor(Inline(lambda: self.rng.choice([0, 1, 5, 30])))
         running = asyncio.create_task(engine.run(until_drained=True))
         moments = (
             sorted(self.rng.randrange(self.rng.choice([60, 300, 1500])) for _ in range(self.rng.randrange(8)))

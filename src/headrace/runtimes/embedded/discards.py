@@ -19,9 +19,10 @@ import msgspec
 from headrace.runtimes.embedded.counts import Counts
 from headrace.runtimes.embedded.flow import RunningFlow
 from headrace.state.base import Batch, State
-from headrace.state.keys import HEADS, OUTBOX, SETTLED, STALE, Keys
+from headrace.state.keys import DISCARD, HEADS, OUTBOX, SETTLED, STALE, Keys
 
-_decode: Final = msgspec.msgpack.Decoder(tuple[int, str]).decode
+decode_mark: Final = msgspec.msgpack.Decoder(tuple[int, str]).decode
+"""(Ordinal, reason) of a mark: what lies before the ordinal is not sent."""
 
 
 class Discards:
@@ -40,7 +41,7 @@ class Discards:
         """A flow begins: what it must not send."""
         start = self._keys.discard(flow.compiled.id, "")
         for key, value in self._state.scan(start, start + b"\xff"):
-            flow.dispatcher.discarding[key[len(start) :].decode()] = _decode(value)
+            flow.dispatcher.discarding[key[len(start) :].decode()] = decode_mark(value)
 
     def committed(self, discards: Sequence[tuple[str, str, int, str]]) -> None:
         """These are stored from now on: (flow id, profile id, ordinal, reason)."""
@@ -56,7 +57,7 @@ class Discards:
             return 0
         pending = counted.pending
         write = self._state.batch()
-        for space in (OUTBOX, SETTLED, STALE):
+        for space in (OUTBOX, SETTLED, STALE, DISCARD):
             start = self._keys.named(space, flow_id) + b"\0"
             write.delete_range(start, start[:-1] + b"\1")
         write.delete(self._keys.named(HEADS, flow_id))
