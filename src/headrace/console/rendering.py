@@ -31,6 +31,7 @@ def environment() -> jinja2.Environment:
     made.filters |= {
         "utc": utc,
         "hour": hour,
+        "stamp": stamp,
         "bytes": in_bytes,
         "number": number,
         "pretty": pretty,
@@ -53,6 +54,12 @@ def utc(at_ms: float | None) -> str:
 def hour(at_ms: float) -> str:
     """A whole hour, for columns of them: ``2026-11-24 13:00``, UTC."""
     return utc(at_ms)[:16]
+
+
+def stamp(text: str) -> str:
+    """A time as profiles and explanations hold it, ``2026-11-24T13:05:09Z``, as people read it; else as it is."""
+    day, letter, clock = text.partition("T")
+    return f"{day} {clock[:-1]} UTC" if letter and clock.endswith("Z") and len(day) == 10 else text
 
 
 def iso(at_ms: float) -> str:

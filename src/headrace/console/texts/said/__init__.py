@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import string
 import tomllib
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -51,7 +51,6 @@ def _pattern(english: str) -> re.Pattern[str]:
     return re.compile("".join(parts), re.DOTALL)
 
 
-@lru_cache(maxsize=4096)
 def said(language: str, text: str, depth: int = 0) -> str:
     """A text of another part in a language.
 
