@@ -19,8 +19,8 @@ NODE := tests/node
 ARGS ?=
 NAME ?=
 # Compiled with mypyc for wheels, benchmarks and a second run of their tests; never where one develops.
-COMPILED := $(addprefix headrace/,$(addprefix core/,cause.py envelope.py lifetimes.py link.py merge.py message.py paths.py step.py \
-	times.py update.py view.py) $(addprefix destinations/,block.py dispatch.py flight.py lanes.py learning.py \
+COMPILED := $(addprefix headrace/,$(addprefix core/,cause.py envelope.py lifetimes.py link.py merge.py message.py paths.py prepared.py \
+	step.py times.py update.py view.py) $(addprefix destinations/,block.py dispatch.py flight.py lanes.py learning.py \
 	paced.py pending.py rates.py ready.py retries.py shards.py verdicts.py kinesis/encoder.py) state/keys.py \
 	$(addprefix runtimes/embedded/,decide.py decision.py entries.py lookup.py marks.py outbox.py settle.py))
 CC_HERE := $(shell command -v cc)

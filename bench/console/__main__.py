@@ -33,8 +33,8 @@ from headrace.control.run_figures import HOUR_MS
 from headrace.control.runs import Count, Figures, hours_of, metrics, run_id
 from headrace.control.store import Query
 from headrace.control.tables import TablesStore
-from headrace.core.envelope import encode
-from headrace.core.model import FORMAT, Envelope, Membership
+from headrace.core.envelope import Envelope, encode
+from headrace.core.model import FORMAT, Membership
 from headrace.state import records
 from headrace.state.keys import Keys
 from headrace.testing import Child

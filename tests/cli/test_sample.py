@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 
 from headrace.cli.sample import HIGH_PROPENSITY, SPAN_MS, WHITE_PAPER, generate, sample_configuration
 from headrace.control.configuration import parse
-from headrace.core.model import Update
-from headrace.core.update import parse_update
+from headrace.core.update import Update, parse_update
 from headrace.destinations.kinesis.spec import SPEC
 from headrace.errors import UpdateRefusedError
 

@@ -8,12 +8,12 @@ from typing import Any
 import msgspec
 
 from headrace.core import flow as flows
-from headrace.core.envelope import decode, encode
+from headrace.core.envelope import Envelope, decode, encode
 from headrace.core.flow import CompiledFlow, MappedSegment, Snapshot
 from headrace.core.link import Guards, Link, Row, link, name
-from headrace.core.model import Envelope, Export, Identity, Input, Step, Update
-from headrace.core.step import step
-from headrace.core.update import parse_update
+from headrace.core.model import Export, Identity
+from headrace.core.step import Input, Step, step
+from headrace.core.update import Update, parse_update
 
 NOW_MS = 1_767_225_600_000  # 2026-01-01T00:00:00Z
 DAY_MS = 86_400_000

@@ -12,9 +12,9 @@ import msgspec
 import pytest
 
 from headrace.core import flow as flows
-from headrace.core.envelope import decode, encode
+from headrace.core.envelope import Envelope, decode, encode
 from headrace.core.flow import MappedSegment
-from headrace.core.model import FORMAT, Envelope, Export, FlowMark
+from headrace.core.model import FORMAT, Export, FlowMark
 from headrace.core.times import canonical, to_ms
 from headrace.errors import BugError
 

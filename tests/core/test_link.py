@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from headrace.core.link import Guards, Link, Row, digest, link, name
 from headrace.core.merge import add_identities
-from headrace.core.model import Identity, Update
-from headrace.core.update import parse_update
+from headrace.core.model import Identity
+from headrace.core.update import Update, parse_update
 
 from .driving import KEY, Profiles, snapshot, update
 
@@ -168,7 +168,7 @@ def test_names_are_keyed_and_distinct() -> None:
     assert len(names) == 5
     assert all(len(text) == 32 and set(text) <= set("0123456789abcdef") for text in names)
     assert name(KEY, Identity("a", "1")) == name(KEY, Identity("a", "1"))
-    assert digest("a", "b") != digest("ab") != digest("a", "", "b")
+    assert digest("a\0b") != digest("ab") != digest("a\0\0b")
 
 
 def test_very_many_identities_cost_linear_time() -> None:

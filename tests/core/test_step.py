@@ -36,7 +36,7 @@ def test_the_first_export() -> None:
     profile_id = name(KEY, Identity("a", "1"))
     assert export == Export(
         ordinal=2, profile_id=profile_id, seq=1, version=1, epoch=2, key=profile_id, made_ms=NOW_MS,
-        export_id=digest("f", profile_id, "2", "1", config.flows[0].digest, ""), config=config.version, after=[],
+        export_id=digest(f"f\0{profile_id}\0002\0001\0{config.flows[0].digest}\0"), config=config.version, after=[],
         data=b'{"x":1,"segmentMembership":{"ups":{"vip":{"lastQualificationTime":"2025-01-01T00:00:00Z",'
              b'"status":"realized"}}},"identityMap":{"a":[{"id":"0"},{"id":"1"}]}}',
         cause=export.cause,

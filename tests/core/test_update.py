@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.core.envelope import encode
-from headrace.core.model import MAX_DEPTH, MAX_UPDATE_BYTES, Identity, MembershipChange, Update
+from headrace.core.model import MAX_DEPTH, MAX_UPDATE_BYTES, Identity, MembershipChange
 from headrace.core.reasons import REFUSALS
-from headrace.core.update import parse_update
+from headrace.core.update import Update, parse_update
 from headrace.errors import UpdateRefusedError
 
 from .driving import T1, Profiles, flow, snapshot, update
@@ -188,18 +188,22 @@ def test_of_duplicate_keys_the_last_wins() -> None:
     assert read.attributes == {"x": {"y": 2}}
 
 
+def fields(of: Update) -> list[Any]:
+    return [of.identities, of.primary, of.memberships, of.attributes, of.update_id, of.stamp_ms]
+
+
 def test_a_bare_record_and_the_collections_envelope_are_the_same() -> None:
     """The envelope's header is left behind; its time is read where it counts, and only there."""
     record = {"identityMap": {"ECID": [{"id": "1"}]}, "x": 1, "_id": "u1"}
     wrapped = {"header": {"createdAt": "2026-01-01T00:00:00.5Z"}, "body": {"xdmMeta": {}, "xdmEntity": record}}
     bare, inside = parse_update(msgspec.json.encode(record)), parse_update(msgspec.json.encode(wrapped))
-    assert inside == bare
+    assert fields(inside) == fields(bare)
     assert bare.update_id == "u1"
     assert bare.attributes == {"x": 1}
     assert parse_update(msgspec.json.encode(wrapped), stamped=True).stamp_ms == 1_767_225_600_500
     assert parse_update(msgspec.json.encode(record), stamped=True).stamp_ms is None
     wrapped["header"] = {"createdAt": "yesterday"}
-    assert parse_update(msgspec.json.encode(wrapped)) == bare
+    assert fields(parse_update(msgspec.json.encode(wrapped))) == fields(bare)
     with pytest.raises(UpdateRefusedError, match=r"header\.createdAt"):
         parse_update(msgspec.json.encode(wrapped), stamped=True)
 

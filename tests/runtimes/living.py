@@ -8,8 +8,7 @@ from typing import Any
 
 from headrace.bootstrap.acting import acting
 from headrace.clock import Manual
-from headrace.core.envelope import decode
-from headrace.core.model import Envelope
+from headrace.core.envelope import Envelope, decode
 from headrace.runtimes.embedded.engine import Engine
 from headrace.runtimes.embedded.refold import Comparison, refold
 from headrace.state import reading, records

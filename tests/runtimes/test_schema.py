@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from headrace.clock import Manual
-from headrace.core.envelope import encode
-from headrace.core.model import FORMAT, Envelope
+from headrace.core.envelope import Envelope, encode
+from headrace.core.model import FORMAT
 from headrace.core.paths import parse
 from headrace.runtimes.embedded.schema import PathSeen, observed, shape
 from headrace.state.base import State

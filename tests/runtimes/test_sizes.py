@@ -7,8 +7,8 @@ import hashlib
 import pytest
 
 from headrace.clock import Manual
-from headrace.core.envelope import encode
-from headrace.core.model import FORMAT, Envelope, Membership
+from headrace.core.envelope import Envelope, encode
+from headrace.core.model import FORMAT, Membership
 from headrace.runtimes.embedded.sizes import Sizes, sizes
 from headrace.state.memory import MemoryState
 from headrace.state.records import Totals

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.consumer import Deduplicator
-from headrace.core.envelope import decode, encode
+from headrace.core.envelope import Envelope, decode, encode
 from headrace.core.glance import with_epoch
-from headrace.core.model import FORMAT, Envelope, FlowMark, Membership
+from headrace.core.model import FORMAT, FlowMark, Membership
 from headrace.runtimes.embedded import explain
 from headrace.runtimes.embedded.refold import refold
 from headrace.state.backup import back_up, restore

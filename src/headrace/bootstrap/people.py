@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import msgspec
 
-from headrace.core.envelope import decode
-from headrace.core.model import Envelope, Identity, Unlink
+from headrace.core.envelope import Envelope, decode
+from headrace.core.model import Identity, Unlink
 from headrace.core.times import from_ms
 from headrace.errors import RefusedError
 from headrace.runtimes.embedded import deletions

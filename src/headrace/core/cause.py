@@ -12,16 +12,18 @@ import functools
 from typing import Any
 
 from headrace.core import message
-from headrace.core.flow import CompiledFlow, MappedSegment
-from headrace.core.model import Cause, Envelope
+from headrace.core.envelope import Envelope
+from headrace.core.flow import CompiledFlow, Consent, MappedSegment
+from headrace.core.model import Cause
 from headrace.core.paths import PathMistake, parse, read, written
+from headrace.core.prepared import PreparedFlow
 from headrace.core.view import View
 
 WITHDRAWN = "consent"
 """The trigger of the one export that tells of a consent withdrawn."""
 
 
-def cause_of(view: View, flow: CompiledFlow, mapped: message.Mapped) -> Cause | str:
+def cause_of(view: View, flow: PreparedFlow, mapped: message.Mapped) -> Cause | str:
     """Why this flow exports, or the code of ``reasons.HELD`` why it does not.
 
     Args:
@@ -29,18 +31,21 @@ def cause_of(view: View, flow: CompiledFlow, mapped: message.Mapped) -> Cause | 
         flow: Whose question it is.
         mapped: Its audiences that count now.
     """
-    joined, left = _crossed(view, mapped) if view.moved else ([], [])
+    joined: list[str] = []
+    left: list[str] = []
+    if view.moved:
+        _cross(view, mapped, joined, left)
     paths = written(flow.tree, view.patch) if view.patch else []
     relevant = bool(joined or left or view.grew or paths)
     if flow.consent is not None:
-        if not consents(flow, view.after.attributes):
+        if not consents(flow.consent, view.after.attributes):
             return _without_consent(view, flow, mapped, relevant=relevant)
-        if not consents(flow, view.before.attributes):
+        if not consents(flow.consent, view.before.attributes):
             joined = members(view.after, mapped)
             relevant = relevant or bool(joined)
     if not relevant:
         return "no-relevant-change"
-    if flow.paused and flow.pause_mode == "skip":
+    if flow.skips:
         return "paused"
     member = is_member(view.after, mapped)
     if not member and not joined and not left:
@@ -49,25 +54,23 @@ def cause_of(view: View, flow: CompiledFlow, mapped: message.Mapped) -> Cause | 
     return Cause(view.kind, triggers, paths, joined, left) if triggers else reason
 
 
-def _crossed(view: View, mapped: message.Mapped) -> tuple[list[str], list[str]]:
+def _cross(view: View, mapped: message.Mapped, joined: list[str], left: list[str]) -> None:
     """Mapped audiences entered and left by this input, as ``namespace/id``."""
-    joined: list[str] = []
-    left: list[str] = []
-    for namespace, segment_id, was, now in view.moved:
-        if namespace in mapped and segment_id in mapped[namespace]:
-            if now and not was:
-                joined.append(f"{namespace}/{segment_id}")
-            elif was and not now:
-                left.append(f"{namespace}/{segment_id}")
-    return joined, left
+    for m in view.moved:
+        of_flow = mapped.get(m.namespace)
+        if of_flow and m.segment_id in of_flow:
+            if m.after and not m.before:
+                joined.append(f"{m.namespace}/{m.segment_id}")
+            elif m.before and not m.after:
+                left.append(f"{m.namespace}/{m.segment_id}")
 
 
 def _triggers(
-    view: View, flow: CompiledFlow, paths: list[str], *, crossed: bool, member: bool
+    view: View, flow: PreparedFlow, paths: list[str], *, crossed: bool, member: bool
 ) -> tuple[list[str], str]:
     """The triggers that fire, and the reason where none does."""
     triggers = ["segment"] if crossed and flow.trigger_segment else []
-    if flow.deliver != "all" or not member:
+    if not flow.deliver_all or not member:
         return triggers, "trigger-off"
     if view.grew and flow.trigger_identity:
         triggers.append("identity")
@@ -78,12 +81,12 @@ def _triggers(
     return triggers, "trigger-off"
 
 
-def _without_consent(view: View, flow: CompiledFlow, mapped: message.Mapped, *, relevant: bool) -> Cause | str:
+def _without_consent(view: View, flow: PreparedFlow, mapped: message.Mapped, *, relevant: bool) -> Cause | str:
     """A consent just withdrawn sends one exit message, if the flow was told of a member before; nothing after."""
     told = [
         side
         for side in view.sides
-        if flow.id in side.marks and consents(flow, side.attributes) and is_member(side, mapped)
+        if flow.id in side.marks and consents(flow.consent, side.attributes) and is_member(side, mapped)
     ]
     if not told:
         return WITHDRAWN if relevant else "no-relevant-change"
@@ -91,9 +94,8 @@ def _without_consent(view: View, flow: CompiledFlow, mapped: message.Mapped, *, 
     return Cause(view.kind, [WITHDRAWN], [], [], sorted({name for side in told for name in members(side, mapped)}))
 
 
-def consents(flow: CompiledFlow, attributes: dict[str, Any]) -> bool:
-    """Whether a profile says what the flow's consent asks for; true without one."""
-    consent = flow.consent
+def consents(consent: Consent | None, attributes: dict[str, Any]) -> bool:
+    """Whether a profile says what a flow's consent asks for; true without one."""
     if consent is None:
         return True
     said = read(consent.steps, attributes)

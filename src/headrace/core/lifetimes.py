@@ -8,10 +8,11 @@ Holds always (tests/core/test_lifetimes.py checks each by its number):
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from headrace.core.flow import PLATFORM_NAMESPACE
+from headrace.core.merge import Moved
 from headrace.core.model import Lifetimes, Membership, MembershipChange
 from headrace.core.times import from_ms, to_ms
 
@@ -34,11 +35,13 @@ def end_ms(namespace: str, m: Membership, rules: Lifetimes) -> int:
     return max(to_ms(m.since), m.received_ms) + days * _DAY_MS if days else 0
 
 
-def ends(moved: Iterable[tuple[str, str]], memberships: Memberships, rules: Lifetimes) -> list[int]:
-    """When memberships that changed, by (namespace, audience id), leave or are removed by themselves, if ever."""
-    found = []
-    for namespace, segment_id in moved:
-        m = memberships.get(namespace, {}).get(segment_id)
+def ends(moved: Sequence[Moved], memberships: Memberships, rules: Lifetimes) -> list[int]:
+    """When memberships that changed leave or are removed by themselves, if ever."""
+    found: list[int] = []
+    for change in moved:
+        namespace = change.namespace
+        segments = memberships.get(namespace)
+        m = segments.get(change.segment_id) if segments is not None else None
         if m is not None and (m.valid_until is not None or not m.member or namespace != PLATFORM_NAMESPACE):
             at_ms = end_ms(namespace, m, rules)
             if at_ms:

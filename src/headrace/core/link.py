@@ -11,16 +11,27 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from headrace.core.model import Identity, Update
+from headrace.core.model import Identity
+from headrace.core.update import Update
+
+_blake2b: Final = hashlib.blake2b
 
 
-class Row(NamedTuple):
+class Row:
     """What the identity index holds: the profile, and its epoch."""
 
-    profile_id: str
-    epoch: int
+    __slots__ = ("epoch", "profile_id")
+
+    def __init__(self, profile_id: str, epoch: int) -> None:
+        self.profile_id, self.epoch = profile_id, epoch
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Row) and other.profile_id == self.profile_id and other.epoch == self.epoch
+
+    def __hash__(self) -> int:
+        return hash(self.profile_id)
 
 
 class Guards(NamedTuple):
@@ -101,6 +112,6 @@ def _refused(update: Update, rows: Mapping[Identity, Row | None]) -> Link:
     return Link(row.profile_id if row else "", (), [update.primary], refused=True)
 
 
-def digest(*parts: str) -> str:
-    """32 hexadecimal digits over the parts; the ids of exports."""
-    return hashlib.blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
+def digest(text: str) -> str:
+    """32 hexadecimal digits over a text; the ids of exports."""
+    return _blake2b(text.encode(), digest_size=16).hexdigest()

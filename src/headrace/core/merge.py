@@ -8,24 +8,25 @@ Holds always (tests/core/test_merge.py):
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
 
-from headrace.core.model import Envelope, FlowMark, Identity, Membership, MembershipChange
+from headrace.core.envelope import Envelope
+from headrace.core.model import FlowMark, Identity, Membership, MembershipChange
 from headrace.core.times import from_ms
 
 Notes = dict[str, int]
 """Codes of ``reasons.NOTES`` to how often."""
 
 
-class Moved(NamedTuple):
+class Moved:
     """One membership before and after; None where there was none."""
 
-    namespace: str
-    segment_id: str
-    before: bool | None
-    after: bool
+    __slots__ = ("after", "before", "namespace", "segment_id")
+
+    def __init__(self, namespace: str, segment_id: str, before: bool | None, after: bool) -> None:  # noqa: FBT001
+        self.namespace, self.segment_id, self.before, self.after = namespace, segment_id, before, after
 
 
 _ABSENT: Any = object()
@@ -37,13 +38,13 @@ def note(notes: Notes, code: str, times: int = 1) -> None:
     notes[code] = notes.get(code, 0) + times
 
 
-def merged(old: dict[str, Any], patch: Mapping[str, Any], notes: Notes) -> dict[str, Any]:
+def merged(old: dict[str, Any], patch: dict[str, Any], notes: Notes) -> dict[str, Any]:
     """Fold a patch in: null removes, objects merge, everything else replaces."""
     new: dict[str, Any] | None = None
     for key, value in patch.items():
         had = old.get(key, _ABSENT)
         kind = type(value)
-        if kind is dict:
+        if isinstance(value, dict):
             value = _object(had, value, notes)
             if value is had:
                 continue
@@ -57,7 +58,7 @@ def merged(old: dict[str, Any], patch: Mapping[str, Any], notes: Notes) -> dict[
             # 1, 1.0 and true, and 0.0 and -0.0, are equal to Python and different in JSON: the text decides there.
             if had == value and (kind is str or kind is int or kind is bool or repr(had) == repr(value)):
                 continue
-        elif type(had) is dict:
+        elif isinstance(had, dict):
             note(notes, "type-conflict")
         if new is None:
             new = dict(old)
@@ -67,7 +68,7 @@ def merged(old: dict[str, Any], patch: Mapping[str, Any], notes: Notes) -> dict[
 
 def _object(had: Any, value: dict[str, Any], notes: Notes) -> dict[str, Any]:
     """An object written over what was there; *had* itself when nothing changes."""
-    if type(had) is dict:
+    if isinstance(had, dict):
         # Most objects of most updates are as they were: told so by their text, at a third of the time.
         if had == value and _text(had) == _text(value):
             return had
@@ -87,7 +88,7 @@ def newer_fields(patch: dict[str, Any], stamps: Mapping[str, int], stamp: int, n
 
 
 def fold_attributes(
-    old: dict[str, Any], stamps: dict[str, int], patch: Mapping[str, Any], stamp: int, *, timed: bool, notes: Notes
+    old: dict[str, Any], stamps: dict[str, int], patch: dict[str, Any], stamp: int, *, timed: bool, notes: Notes
 ) -> tuple[dict[str, Any], dict[str, int]]:
     """Fold an update's attributes in, and keep when each top-level field got its value.
 
@@ -107,8 +108,7 @@ def fold_attributes(
     elif new is old:
         return old, stamps
     else:
-        get_new, get_old = new.get, old.get
-        moved = {key: stamp for key in patch if get_new(key) is not get_old(key)}
+        moved = {key: stamp for key in patch if new.get(key) is not old.get(key)}
     return new, {**stamps, **moved} if moved else stamps
 
 
@@ -133,9 +133,12 @@ def fold_memberships(
     """
     new = old
     moved: list[Moved] = []
+    if not changes:
+        return old, moved
     for change in changes:
-        segments = new.get(change.namespace, {})
-        had = segments.get(change.segment_id)
+        namespace, segment_id = change.namespace, change.segment_id
+        segments = new.get(namespace) or {}
+        had = segments.get(segment_id)
         now = _requalified(had, change, ordinal, now_ms)
         if now is None:
             note(notes, "older-membership")
@@ -145,37 +148,39 @@ def fold_memberships(
         if new is old:
             new = dict(old)
         if had is not None:
-            new[change.namespace] = {**segments, change.segment_id: now}
+            new[namespace] = {**segments, segment_id: now}
         else:
             # Kept in order, so that rendering never sorts.
-            new[change.namespace] = dict(sorted([*segments.items(), (change.segment_id, now)]))
+            new[namespace] = dict(sorted([*segments.items(), (segment_id, now)]))
             if not segments:
                 new = dict(sorted(new.items()))
-        moved.append(Moved(change.namespace, change.segment_id, had.member if had else None, now.member))
+        moved.append(Moved(namespace, segment_id, had.member if had else None, now.member))
     return new, moved
 
 
 def _requalified(had: Membership | None, change: MembershipChange, ordinal: int, now_ms: int) -> Membership | None:
     """The membership after the change; *had* itself when nothing changes, None when the change is older."""
-    since = change.since
+    since, member, until = change.since, change.member, change.valid_until
     if had is None:
-        return Membership(change.member, since or from_ms(now_ms), change.valid_until, ordinal, now_ms)
+        return Membership(member, since or from_ms(now_ms), until, ordinal, now_ms)
+    was = had.since
     if since is None:
-        if change.member == had.member and change.valid_until in (None, had.valid_until):
+        if member == had.member and (until is None or until == had.valid_until):
             return had
-        since = max(from_ms(now_ms), had.since)
-    elif since < had.since:
+        since = max(from_ms(now_ms), was)
+    elif since < was:
         return None
-    if (change.member, since, change.valid_until) == (had.member, had.since, had.valid_until):
+    if since == was and member == had.member and until == had.valid_until:
         return had
-    return Membership(change.member, since, change.valid_until, ordinal, now_ms)
+    return Membership(member, since, until, ordinal, now_ms)
 
 
 def add_identities(old: dict[str, list[str]], found: Iterable[Identity]) -> dict[str, list[str]]:
     """Add identities; the same object when none is new."""
     added: dict[str, set[str]] = {}
     for namespace, key in found:
-        if key not in old.get(namespace, ()):
+        known = old.get(namespace)
+        if known is None or key not in known:
             added.setdefault(namespace, set()).add(key)
     if not added:
         return old

@@ -1,13 +1,12 @@
 """The core's values: what goes in, what is kept, what comes out. Nothing is changed in place.
 
-Envelopes and exports are what lies on disk, so their field order is the format (``FORMAT``): a new
+Exports and the parts of envelopes are what lies on disk, so their field order is the format (``FORMAT``): a new
 field is appended with a default, and none is ever moved or removed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -65,36 +64,6 @@ class FlowMark(msgspec.Struct, array_like=True, frozen=True, gc=False):
     absorbed: list[str] = []
 
 
-class Envelope(msgspec.Struct, array_like=True):
-    """A profile as it is kept.
-
-    Attributes:
-        format: Version of this encoding.
-        profile_id: 32 hexadecimal digits, opaque.
-        epoch: Ordinal of the input that created the profile.
-        version: Grows by one per applied input that changed something or made an export, so that no two
-            exports of one flow share an id.
-        identities: Namespace to ids, both sorted.
-        attributes: Everything of the XDM record but identities and memberships.
-        stamps: For each top-level attribute the ordinal of the input that gave it its value (with
-            mergeBy timestamp: that input's own time, epoch milliseconds).
-        memberships: Namespace to audience id to membership, both sorted.
-        marks: Flow id to what it last exported.
-        ordinal: Ordinal of the last input that changed something.
-    """
-
-    format: int
-    profile_id: str
-    epoch: int
-    version: int
-    identities: dict[str, list[str]]
-    attributes: dict[str, Any]
-    stamps: dict[str, int]
-    memberships: dict[str, dict[str, Membership]]
-    marks: dict[str, FlowMark]
-    ordinal: int
-
-
 DAYS: Final = 30
 """Days of the rules of spec 1.5."""
 
@@ -125,26 +94,6 @@ class MembershipChange(msgspec.Struct, array_like=True, frozen=True, gc=False):
     member: bool
     since: str | None
     valid_until: str | None = None
-
-
-class Update(msgspec.Struct, gc=True):
-    """A decoded profile update.
-
-    Attributes:
-        identities: At least one, distinct, sorted by (namespace, id).
-        primary: The identity that names a new profile.
-        memberships: Memberships it states.
-        attributes: The XDM record's other top-level fields; null removes.
-        update_id: The record's ``_id``, or None.
-        stamp_ms: The update's own time where it states one, for mergeBy timestamp.
-    """
-
-    identities: list[Identity]
-    primary: Identity
-    memberships: list[MembershipChange]
-    attributes: dict[str, Any]
-    update_id: str | None = None
-    stamp_ms: int | None = None
 
 
 class Tick(msgspec.Struct, frozen=True):
@@ -203,10 +152,6 @@ class Unlink(msgspec.Struct, frozen=True):
     id: str
 
 
-Input = Update | Tick | Backfill | Delete | Replay | Unlink
-"""All that can happen to a profile; closed."""
-
-
 class Cause(msgspec.Struct, array_like=True, gc=False):
     """Why an export was made.
 
@@ -258,23 +203,3 @@ class Export(msgspec.Struct, array_like=True, gc=False):
     made_ms: int
     config: str
     after: list[tuple[int, int]] = []
-
-
-class Step(msgspec.Struct, gc=False):
-    """What an input did.
-
-    Attributes:
-        envelope: The profile afterwards; None when it does not exist (any more).
-        changed: The envelope differs from the one given and must be stored.
-        exports: (index of the flow, bucket, export), in the order of the flows.
-        held: Per flow the reason why nothing was exported, "" where something was.
-        notes: What else happened, counted.
-        ends: When memberships that changed leave or are removed by themselves, epoch milliseconds.
-    """
-
-    envelope: Envelope | None
-    changed: bool
-    exports: list[tuple[int, int, Export]]
-    held: list[str]
-    notes: dict[str, int]
-    ends: Sequence[int] = ()

@@ -194,6 +194,17 @@ def written(tree: dict[str, Any], attributes: dict[str, Any]) -> list[str]:
     which replaces or removes all below. An object at an ancestor says nothing about paths that it does not hold.
     """
     found: list[str] = []
+    if len(attributes) == 1:
+        # Most updates write one thing: then there is no order to keep, and nothing else of the tree to look up.
+        for name, value in attributes.items():
+            below = tree.get(name)
+            if isinstance(below, str):
+                found.append(below)
+            elif isinstance(value, dict) and below is not None:
+                return written(below, value)
+            elif below is not None:
+                return leaves(below)
+        return found
     _collect(tree, attributes, found)
     return found
 
@@ -203,11 +214,11 @@ def _collect(tree: dict[str, Any], attributes: dict[str, Any], found: list[str])
     for name in tree:
         if name in attributes:
             below = tree[name]
-            if below.__class__ is str:
+            if isinstance(below, str):
                 found.append(below)
                 continue
             value = attributes[name]
-            if value.__class__ is dict:
+            if isinstance(value, dict):
                 _collect(below, value, found)
             else:
                 found += leaves(below)

@@ -15,6 +15,7 @@ from typing import Final
 
 from headrace.core import message
 from headrace.core.cause import WITHDRAWN, active, cause_of, consents, is_member, members
+from headrace.core.envelope import Envelope
 from headrace.core.flow import CompiledFlow, Snapshot
 from headrace.core.lifetimes import arrived, ends, run_out
 from headrace.core.link import digest
@@ -24,27 +25,50 @@ from headrace.core.model import (
     Backfill,
     Cause,
     Delete,
-    Envelope,
     Export,
     FlowMark,
     Identity,
-    Input,
     Membership,
     Replay,
-    Step,
     Tick,
     Unlink,
-    Update,
 )
 from headrace.core.paths import read
+from headrace.core.prepared import Prepared, PreparedFlow, prepared
 from headrace.core.times import from_ms
+from headrace.core.update import Update
 from headrace.core.view import View
+
+Input = Update | Tick | Backfill | Delete | Replay | Unlink
+"""All that can happen to a profile; closed."""
 
 _EXPORTED: Final = ""
 CATCH_UP: Final = "catch-up"
 """Why a flow over its budget holds back; kind of the exports that make up for it."""
 ORIGINAL: Final = "original"
 """Kind of the exports that send a dead letter's message as it was."""
+
+
+class Step:
+    """What an input did.
+
+    Attributes:
+        envelope: The profile afterwards; None when it does not exist (any more).
+        changed: The envelope differs from the one given and must be stored.
+        exports: (index of the flow, bucket, export), in the order of the flows.
+        held: Per flow the reason why nothing was exported, "" where something was.
+        notes: What else happened, counted.
+        ends: When memberships that changed leave or are removed by themselves, epoch milliseconds.
+    """
+
+    __slots__ = ("changed", "ends", "envelope", "exports", "held", "notes")
+
+    def __init__(
+        self, envelope: Envelope | None, changed: bool, exports: list[tuple[int, int, Export]], held: list[str],  # noqa: FBT001
+        notes: Notes, ends: list[int] | None = None,
+    ) -> None:  # fmt: skip
+        self.envelope, self.changed, self.exports, self.held, self.notes = envelope, changed, exports, held, notes
+        self.ends = ends or []
 
 
 def step(
@@ -70,7 +94,9 @@ def step(
         snapshot: The configuration.
     """
     if isinstance(change, Update):
-        return _update(envelope, absorbed, change, identities, profile_id, ordinal, now_ms, snapshot)
+        return _update(
+            envelope, absorbed, change, identities, profile_id, ordinal, now_ms, prepared(snapshot)
+        )  # fmt: skip
     if envelope is None:
         return Step(None, False, [], ["unknown-profile"] * len(snapshot.flows), {})
     if isinstance(change, Tick):
@@ -84,12 +110,12 @@ def step(
 
 def _update(
     envelope: Envelope | None, absorbed: Sequence[Envelope], update: Update, identities: Sequence[Identity],
-    profile_id: str, ordinal: int, now_ms: int, snapshot: Snapshot,
+    profile_id: str, ordinal: int, now_ms: int, config: Prepared,
 ) -> Step:  # fmt: skip
     notes: Notes = {}
     before = envelope or Envelope(FORMAT, profile_id, ordinal, 0, {}, {}, {}, {}, {}, ordinal)
     base = join(before, absorbed, notes) if absorbed else before
-    timed = snapshot.merge_by == "timestamp"
+    timed = config.timed
     stamp = (update.stamp_ms if update.stamp_ms is not None else now_ms) if timed else ordinal
     known = add_identities(base.identities, identities)
     attributes, stamps, patch = base.attributes, base.stamps, update.attributes
@@ -97,8 +123,11 @@ def _update(
         if timed:
             patch = newer_fields(patch, stamps, stamp, notes)
         attributes, stamps = fold_attributes(attributes, stamps, patch, stamp, timed=timed, notes=notes)
-    stated = update.memberships and arrived(update.memberships, now_ms, snapshot.lifetimes)
-    memberships, moved = fold_memberships(base.memberships, stated, ordinal, now_ms, notes)
+    memberships = base.memberships
+    moved: list[Moved] = []
+    if update.memberships:
+        stated = arrived(update.memberships, now_ms, config.snapshot.lifetimes)
+        memberships, moved = fold_memberships(memberships, stated, ordinal, now_ms, notes)
     after = Envelope(
         FORMAT, base.profile_id, base.epoch, base.version, known, attributes, stamps, memberships, base.marks,
         ordinal,
@@ -115,9 +144,9 @@ def _update(
     )
     view = View(
         before, after, moved, patch, grew=known is not before.identities, kind="live", now_ms=now_ms,
-        config=snapshot.version, absorbed=absorbed,
+        config=config.version, absorbed=absorbed,
     )  # fmt: skip
-    return _decide(view, snapshot, notes, changed=changed)
+    return _decide(view, config, notes, changed=changed)
 
 
 def _moved_by_join(
@@ -147,7 +176,7 @@ def _tick(envelope: Envelope, ordinal: int, now_ms: int, snapshot: Snapshot) -> 
     memberships, moved = fold_memberships(kept, leaving, ordinal, now_ms, notes)
     after = _with(envelope, memberships=memberships, ordinal=ordinal)
     view = View(envelope, after, moved, {}, grew=False, kind="live", now_ms=now_ms, config=snapshot.version)
-    return _decide(view, snapshot, notes, changed=memberships is not envelope.memberships)
+    return _decide(view, prepared(snapshot), notes, changed=memberships is not envelope.memberships)
 
 
 def _delete(envelope: Envelope, ordinal: int, now_ms: int, snapshot: Snapshot) -> Step:
@@ -164,16 +193,17 @@ def _delete(envelope: Envelope, ordinal: int, now_ms: int, snapshot: Snapshot) -
     view = View(envelope, after, [], {}, grew=False, kind="delete", now_ms=now_ms, config=snapshot.version)
     exports: list[tuple[int, int, Export]] = []
     held: list[str] = []
-    for index, flow in enumerate(snapshot.flows):
+    for index, of in enumerate(prepared(snapshot).flows):
+        flow = of.flow
         if flow.on_delete != "exit" or flow.id not in envelope.marks:
             held.append("no-relevant-change")
             continue
-        if not consents(flow, envelope.attributes):
+        if not consents(flow.consent, envelope.attributes):
             held.append("consent")
             continue
         # A pause that skips does not skip this: there is nobody left of whom a catch-up could tell.
         left = members(envelope, flow.segments)
-        export, last = _export(view, flow, flow.segments, Cause("delete", [], [], [], left), "")
+        export, last = _export(view, of, flow.segments, Cause("delete", [], [], [], left), "")
         exports.append((index, last.bucket, export))
         held.append(_EXPORTED)
     return Step(None, True, exports, held, {})
@@ -188,7 +218,7 @@ def _unlink(envelope: Envelope, change: Unlink, ordinal: int, now_ms: int, snaps
     after = _with(envelope, memberships=envelope.memberships, ordinal=ordinal)
     after.identities = {namespace: kept for namespace, kept in left.items() if kept}
     view = View(envelope, after, [], {}, grew=True, kind="live", now_ms=now_ms, config=snapshot.version)
-    return _decide(view, snapshot, {}, changed=True)
+    return _decide(view, prepared(snapshot), {}, changed=True)
 
 
 def _restate(envelope: Envelope, change: Backfill | Replay, ordinal: int, now_ms: int, snapshot: Snapshot) -> Step:
@@ -205,7 +235,8 @@ def _restate(envelope: Envelope, change: Backfill | Replay, ordinal: int, now_ms
     view = View(envelope, after, [], {}, grew=False, kind=kind, now_ms=now_ms, config=snapshot.version)
     exports: list[tuple[int, int, Export]] = []
     held: list[str] = []
-    for index, flow in enumerate(snapshot.flows):
+    for index, of in enumerate(prepared(snapshot).flows):
+        flow = of.flow
         mapped = active(flow, now_ms) if flow.dated else flow.segments
         if flow.id != change.flow_id:
             held.append("no-relevant-change")
@@ -215,13 +246,13 @@ def _restate(envelope: Envelope, change: Backfill | Replay, ordinal: int, now_ms
             held.append("not-a-member")
         elif unless_since and flow.id in after.marks and after.marks[flow.id].ordinal >= unless_since:
             held.append("told-since")
-        elif not consents(flow, after.attributes) and not (kind == CATCH_UP and flow.id in after.marks):
+        elif not consents(flow.consent, after.attributes) and not (kind == CATCH_UP and flow.id in after.marks):
             held.append("consent")
         else:
             held.append(_EXPORTED)
             # Of one that was told of, a consent withdrawn is told too: that may be what was held back.
-            withdrawn = [] if consents(flow, after.attributes) else [WITHDRAWN]
-            export, mark = _export(view, flow, mapped, Cause(kind, withdrawn), run, kept)
+            withdrawn = [] if consents(flow.consent, after.attributes) else [WITHDRAWN]
+            export, mark = _export(view, of, mapped, Cause(kind, withdrawn), run, kept)
             exports.append((index, mark.bucket, export))
             after.marks = {**after.marks, flow.id: mark}
     if exports:
@@ -244,19 +275,19 @@ def _with(envelope: Envelope, *, memberships: dict[str, dict[str, Membership]], 
     )
 
 
-def _decide(view: View, snapshot: Snapshot, notes: Notes, *, changed: bool) -> Step:
+def _decide(view: View, config: Prepared, notes: Notes, *, changed: bool) -> Step:
     """Ask each flow; where one exports, or something changed, the profile's version grows."""
     exports: list[tuple[int, int, Export]] = []
     held: list[str] = []
     after = view.after
     marks = after.marks
-    for index, flow in enumerate(snapshot.flows):
-        mapped = flow.segments if not flow.dated else active(flow, view.now_ms)
+    for index, flow in enumerate(config.flows):
+        mapped = flow.segments if not flow.dated else active(flow.flow, view.now_ms)
         why = cause_of(view, flow, mapped)
         if isinstance(why, str):
             held.append(why)
             continue
-        if flow.id in snapshot.overflowing and WITHDRAWN not in why.triggers:
+        if flow.holds_back and WITHDRAWN not in why.triggers:
             held.append(CATCH_UP)
             continue
         held.append(_EXPORTED)
@@ -270,8 +301,8 @@ def _decide(view: View, snapshot: Snapshot, notes: Notes, *, changed: bool) -> S
     after.version += 1
     after.marks = marks
     if view.moved:
-        moved = [(m.namespace, m.segment_id) for m in view.moved]
-        return Step(after, True, exports, held, notes, ends(moved, after.memberships, snapshot.lifetimes))
+        lifetimes = config.snapshot.lifetimes
+        return Step(after, True, exports, held, notes, ends(view.moved, after.memberships, lifetimes))
     return Step(after, True, exports, held, notes)
 
 
@@ -295,22 +326,22 @@ def _partition_key(flow: CompiledFlow, profile: Envelope) -> str:
     return profile.profile_id
 
 
-def _memberships(view: View, flow: CompiledFlow, mapped: message.Mapped, cause: Cause) -> bytes:
-    memberships = view.after.memberships
+def _memberships(view: View, of: PreparedFlow, mapped: message.Mapped, cause: Cause) -> bytes:
+    memberships, flow = view.after.memberships, of.flow
     if WITHDRAWN in cause.triggers or cause.kind == "delete":
         memberships = {
             n: {s: Membership(False, m.since, None, 0) for s, m in ids.items() if s in mapped.get(n, {})}
             for n, ids in memberships.items()
             if n in mapped
         }
-    elif flow.deliver == "joinedLeft" and cause.kind == "live":
+    elif not of.deliver_all and cause.kind == "live":
         named = {*cause.joined, *cause.left}
         memberships = {
             n: kept
             for n, ids in memberships.items()
             if (kept := {s: m for s, m in ids.items() if f"{n}/{s}" in named})
         }
-    elif flow.plain:
+    elif of.plain:
         return view.plain_membership_part()
     entered = {(m.namespace, m.segment_id) for m in view.moved if m.after and not m.before}
     if flow.consent is not None and cause.joined:
@@ -319,7 +350,7 @@ def _memberships(view: View, flow: CompiledFlow, mapped: message.Mapped, cause: 
 
 
 def _export(
-    view: View, flow: CompiledFlow, mapped: message.Mapped, cause: Cause, run: str,
+    view: View, flow: PreparedFlow, mapped: message.Mapped, cause: Cause, run: str,
     kept: tuple[str, bytes] | None = None,
 ) -> tuple[Export, FlowMark]:  # fmt: skip
     """Render one export, or take a kept one (partition key, message), and what the profile remembers of it."""
@@ -327,14 +358,15 @@ def _export(
     if kept is not None:
         key = kept[0]
         bucket = bucket_of(key)
-    elif flow.partition_key.kind == "profileId":
+    elif flow.by_profile:
         key = after.profile_id
         if view.bucket < 0:
             view.bucket = bucket_of(key)
         bucket = view.bucket
     else:
-        key = _partition_key(flow, after)
+        key = _partition_key(flow.flow, after)
         bucket = bucket_of(key)
+    key_id = after.profile_id
     mark = after.marks.get(flow.id)
     waits: list[tuple[int, int]] = []
     seq = 1
@@ -345,7 +377,7 @@ def _export(
         if mark.ordinal and mark.bucket != bucket:
             waits.append((mark.bucket, mark.ordinal))
     version = after.version + 1
-    export_id = digest(flow.id, after.profile_id, str(after.epoch), str(version), flow.digest, run)
+    export_id = digest(f"{flow.id}\0{key_id}\0{after.epoch}\0{version}\0{flow.digest}\0{run}")
     block = None
     if flow.metadata and kept is None:
         block = message.metadata_part(
@@ -356,7 +388,7 @@ def _export(
         content = kept[1]
     else:
         content = message.assemble(
-            flow, after.attributes, _memberships(view, flow, mapped, cause), view.identity_part(), block
+            flow.layout, after.attributes, _memberships(view, flow, mapped, cause), view.identity_part(), block
         )
     export = Export(
         view.ordinal, after.profile_id, export_id, seq, version, after.epoch, key, content, cause, view.now_ms,

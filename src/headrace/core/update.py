@@ -10,20 +10,39 @@ from typing import Any, Final, NoReturn
 
 import msgspec
 
-from headrace.core.model import (
-    MAX_DEPTH,
-    MAX_IDENTITY_CHARS,
-    MAX_UPDATE_BYTES,
-    Identity,
-    MembershipChange,
-    Update,
-)
+from headrace.core.model import MAX_DEPTH, MAX_IDENTITY_CHARS, MAX_UPDATE_BYTES, Identity, MembershipChange
 from headrace.core.times import canonical, to_ms
 from headrace.errors import UpdateRefusedError
 
 _decode: Final = msgspec.json.Decoder().decode
+_new_tuple: Final = tuple.__new__
+"""Makes an Identity without the interpreted function that its class begins with."""
 _MAX_SHOWN_CHARS: Final = 64
+_SHALLOW_BYTES: Final = 2 * MAX_DEPTH + 1
+"""So many bytes cannot nest deeper than MAX_DEPTH: each level has two brackets."""
 _MEMBER: Final = {"realized": True, "existing": True, "exited": False}
+
+
+class Update:
+    """A decoded profile update.
+
+    Attributes:
+        identities: At least one, distinct, sorted by (namespace, id).
+        primary: The identity that names a new profile.
+        memberships: Memberships it states.
+        attributes: The XDM record's other top-level fields; null removes.
+        update_id: The record's ``_id``, or None.
+        stamp_ms: The update's own time where it states one, for mergeBy timestamp.
+    """
+
+    __slots__ = ("attributes", "identities", "memberships", "primary", "stamp_ms", "update_id")
+
+    def __init__(
+        self, identities: list[Identity], primary: Identity, memberships: list[MembershipChange],
+        attributes: dict[str, Any], update_id: str | None = None, stamp_ms: int | None = None,
+    ) -> None:  # fmt: skip
+        self.identities, self.primary, self.memberships = identities, primary, memberships
+        self.attributes, self.update_id, self.stamp_ms = attributes, update_id, stamp_ms
 
 
 def _refuse(reason: str, place: str, problem: str) -> NoReturn:
@@ -75,19 +94,19 @@ def _record(body: bytes) -> tuple[dict[str, Any], Any]:
     if broken[0]:
         # Outside the handlers, so that the decoder's error, which may hold values, hangs on nothing (compiled, too).
         _refuse(broken[0], "", broken[1])
-    if type(decoded) is not dict:
+    if not isinstance(decoded, dict):
         _refuse("not-an-object", "", "the update is not a JSON object")
     # Counting brackets is a cheap upper bound of the depth; only a suspicious update is walked.
-    if body.count(b"{") + body.count(b"[") > MAX_DEPTH and _deeper(decoded, MAX_DEPTH):
+    if len(body) > _SHALLOW_BYTES and body.count(b"{") + body.count(b"[") > MAX_DEPTH and _deeper(decoded, MAX_DEPTH):
         _refuse("too-deep", "", f"the update is nested deeper than {MAX_DEPTH} levels")
     envelope = decoded.get("body")
-    if type(envelope) is not dict or "xdmEntity" not in envelope:
+    if not isinstance(envelope, dict) or "xdmEntity" not in envelope:
         return decoded, None
     record = envelope["xdmEntity"]
-    if type(record) is not dict:
+    if not isinstance(record, dict):
         _refuse("not-an-object", "body.xdmEntity", "is not a JSON object")
     header = decoded.get("header")
-    return record, header.get("createdAt") if type(header) is dict else None
+    return record, header.get("createdAt") if isinstance(header, dict) else None
 
 
 def _not_utf8(body: bytes) -> int:
@@ -116,21 +135,22 @@ def _deeper(value: Any, levels: int) -> bool:
 
 def _identities(found: Any) -> tuple[list[Identity], Identity]:
     """Distinct identities in (namespace, id) order, and the one that names a new profile."""
-    if type(found) is not dict:
+    if not isinstance(found, dict):
         _refuse("no-identity", "identityMap", "is missing, or is not an object")
     identities: list[Identity] = []
     primary: Identity | None = None
+    code: str
     for code, entries in found.items():
         namespace = code.lower()
-        if type(entries) is not list or not 0 < len(namespace) <= MAX_IDENTITY_CHARS or "\0" in namespace:
+        if not isinstance(entries, list) or not 0 < len(namespace) <= MAX_IDENTITY_CHARS or "\0" in namespace:
             _refuse("bad-identity", "identityMap", "a namespace is empty or does not hold an array")
         for entry in entries:
-            key = entry.get("id") if type(entry) is dict else None
-            if type(key) is not str or not 0 < len(key) <= MAX_IDENTITY_CHARS:
+            key = entry.get("id") if isinstance(entry, dict) else None
+            if not isinstance(key, str) or not 0 < len(key) <= MAX_IDENTITY_CHARS:
                 _refuse("bad-identity", "identityMap", "an identity's id is not a string of 1 to 1,024 characters")
-            identity = Identity(namespace, key)
+            identity: Identity = _new_tuple(Identity, (namespace, key))
             identities.append(identity)
-            if primary is None and entry.get("primary") is True:
+            if primary is None and isinstance(entry, dict) and entry.get("primary") is True:
                 primary = identity
     if not identities:
         _refuse("no-identity", "identityMap", "holds no identity")
@@ -140,21 +160,21 @@ def _identities(found: Any) -> tuple[list[Identity], Identity]:
 
 
 def _memberships(found: Any) -> list[MembershipChange]:
-    if type(found) is not dict:
+    if not isinstance(found, dict):
         _refuse("bad-membership", "segmentMembership", "is not an object")
     changes: list[MembershipChange] = []
     for namespace, segments in found.items():
-        if type(segments) is not dict or not namespace:
+        if not isinstance(segments, dict) or not namespace:
             _refuse("bad-membership", "segmentMembership", "a namespace is empty or does not hold an object")
         for segment_id, stated in segments.items():
-            if type(stated) is not dict or not segment_id:
+            if not isinstance(stated, dict) or not segment_id:
                 _refuse(
                     "bad-membership",
                     f"segmentMembership.{_shown(namespace)}",
                     "a membership has no audience id or is not an object",
                 )
             status = stated.get("status", "realized")
-            member = _MEMBER.get(status) if type(status) is str else None
+            member = _MEMBER.get(status) if isinstance(status, str) else None
             if member is None:
                 _refuse(
                     "bad-membership",

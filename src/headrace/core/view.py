@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from headrace.core import message
+from headrace.core.envelope import Envelope
 from headrace.core.merge import Moved
-from headrace.core.model import Envelope
 
 
 class View:

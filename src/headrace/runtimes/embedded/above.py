@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from headrace.core.envelope import encode
-from headrace.core.model import Envelope
+from headrace.core.envelope import Envelope, encode
 from headrace.errors import BugError
 from headrace.state import records
 from headrace.state.base import Batch, State

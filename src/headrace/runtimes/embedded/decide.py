@@ -12,12 +12,12 @@ from typing import Final
 import msgspec
 
 from headrace.core.cause import WITHDRAWN
-from headrace.core.envelope import encode
+from headrace.core.envelope import Envelope, encode
 from headrace.core.flow import Snapshot
 from headrace.core.link import Guards, Link, Row, link
-from headrace.core.model import Backfill, Delete, Envelope, Export, Identity, Replay, Step, Tick, Unlink, Update
-from headrace.core.step import CATCH_UP, step
-from headrace.core.update import parse_update
+from headrace.core.model import Backfill, Delete, Export, Identity, Replay, Tick, Unlink
+from headrace.core.step import CATCH_UP, Step, step
+from headrace.core.update import Update, parse_update
 from headrace.errors import UpdateRefusedError
 from headrace.runtimes.embedded.decision import Command, Decision
 from headrace.runtimes.embedded.entries import Entries
@@ -42,6 +42,25 @@ _SLICE: Final = 64
 
 _REPEATED: Final = b"repeated"
 """In place of an update id's digest: known to be a repeat."""
+
+
+class _Parsed:
+    """An update of a slice.
+
+    Attributes:
+        digest: Of its id; None where it has none.
+        number: Its batch.
+        index: Its place there.
+        source: Index of its source.
+    """
+
+    __slots__ = ("body", "digest", "index", "number", "source", "update")
+
+    def __init__(
+        self, update: Update, digest: bytes | None, body: bytes, number: int, index: int, source: int
+    ) -> None:  # fmt: skip
+        self.update, self.digest, self.body = update, digest, body
+        self.number, self.index, self.source = number, index, source
 
 
 class Decider:
@@ -124,7 +143,12 @@ class _Deciding:
         self._out = Decision(len(self._snapshot.flows), len(batches))
         self._flow_totals = [totals.flows.setdefault(f.id, records.FlowTotals()) for f in self._snapshot.flows]
         self._stamped = self._snapshot.merge_by == "timestamp"
-        self._held: dict[tuple[str, ...], int] = {}
+        self._repeat_held = ("repeat",) * len(self._snapshot.flows)
+        self._overflowing = bool(self._snapshot.overflowing)
+        self._consents = any(flow.consent is not None for flow in self._snapshot.flows)
+        self._counts: list[int] = []
+        """Inputs that were applied, for each of the journal's different decisions."""
+        self._accepted = 0
         self.marks = Marks(self._snapshot, lookup)
 
     def run(self) -> Decision:
@@ -138,11 +162,14 @@ class _Deciding:
             places += [(number, index, source) for index in range(len(batch.bodies))]
         # A slice at a time is decoded, read and decided: so much stays in the processor's cache.
         for start in range(0, len(places), _SLICE):
-            parsed = [one for place in places[start : start + _SLICE] if (one := self._parse(*place)) is not None]
-            self._lookup.prefetch([update for update, _, _, _, _ in parsed])
-            for update, digest, number, index, source in parsed:
-                self._lookup.at_hand.clear()
-                self._apply_update(number, index, update, digest, self._batches[number].bodies[index], source)
+            parsed: list[_Parsed] = []
+            for number, index, source in places[start : start + _SLICE]:
+                one = self._parse(number, index, source)
+                if one is not None:
+                    parsed.append(one)
+            self._lookup.prefetch([one.update for one in parsed])
+            for one in parsed:
+                self._apply_update(one)
         if self._commands:
             self._lookup.prefetch_profiles({command.profile_id for command in self._commands})
         for command in self._commands:
@@ -158,17 +185,16 @@ class _Deciding:
         self._out.last = self._ordinal - 1
         return self._out
 
-    def _parse(
-        self, number: int, index: int, source: int
-    ) -> tuple[Update, bytes | None, int, int, int] | None:  # fmt: skip
+    def _parse(self, number: int, index: int, source: int) -> _Parsed | None:
         """Decode one update, with the digest of its id; None where it is refused."""
         batch = self._batches[number]
         for before in batch.refused:
             if before.index == index:
                 self._refuse(number, before)
                 return None
+        body: bytes = batch.bodies[index]
         try:
-            update = parse_update(batch.bodies[index], stamped=self._stamped)
+            update = parse_update(body, stamped=self._stamped)
         except UpdateRefusedError as error:
             self._refuse(number, Refused(index, error.reason, str(error)))
             return None
@@ -180,7 +206,7 @@ class _Deciding:
             if update_id is not None:
                 digest = hashlib.blake2b(update_id.encode(), digest_size=16).digest()
                 self._lookup.ask(digest)
-        return update, digest, number, index, source
+        return _Parsed(update, digest, body, number, index, source)
 
     def _refuse(self, number: int, refused: Refused) -> None:
         self._out.refused[number].append(refused)
@@ -189,19 +215,24 @@ class _Deciding:
 
     # -- deciding ---------------------------------------------------------------------------------
 
-    def _apply_update(
-        self, number: int, index: int, update: Update, digest: bytes | None, body: bytes, source: int
-    ) -> None:  # fmt: skip
-        lookup = self._lookup
+    def _apply_update(self, one: _Parsed) -> None:
+        lookup, update, digest = self._lookup, one.update, one.digest
         if digest is not None:
             if digest is _REPEATED or lookup.seen[digest]:
-                self._repeat(update, body, source)
+                self._repeat(one)
                 return
             lookup.came(digest)
-        found, indexed = self._link(update)
+        absorbed: list[Envelope] = []
+        found = self._known(update)
+        indexed = found is not None
+        if found is None:
+            lookup.at_hand.clear()
+            found = link(update, {i: lookup.rows.get(i) for i in update.identities}, lookup.count, self._guards)
+            envelope = lookup.existing(found.profile_id) if found.profile_id else None
+            absorbed = [lookup.existing(other) for other in found.absorbed]
+        else:
+            envelope = lookup.decoded(found.profile_id)
         profile_id = found.profile_id or self._new_name(update)
-        envelope = lookup.existing(profile_id) if found.profile_id else None
-        absorbed = [lookup.existing(other) for other in found.absorbed] if found.absorbed else []
         done = step(
             envelope, absorbed, update, found.identities, profile_id, self._ordinal, self._now_ms, self._snapshot
         )
@@ -212,7 +243,7 @@ class _Deciding:
             try:
                 encoded = encode(done.envelope)
             except UpdateRefusedError as error:
-                self._refuse(number, Refused(index, error.reason, str(error)))
+                self._refuse(one.number, Refused(one.index, error.reason, str(error)))
                 if digest is not None:
                     lookup.take_back(digest)
                 return
@@ -227,22 +258,21 @@ class _Deciding:
         if len(found.identities) != len(update.identities):
             self._entries.linked([update.identities.index(i) for i in found.identities])
         held = self._count_step(done)
-        self.marks.hold_back(held, profile_id)
-        self._journal(records.UPDATE, body, source, profile_id, held)
+        if self._overflowing:
+            self.marks.hold_back(held, profile_id)
+        self._journal(records.UPDATE, one.body, one.source, profile_id, held, counted=True)
 
-    def _link(self, update: Update) -> tuple[Link, bool]:
-        """Whose update it is, and whether the index says so of all its identities already."""
-        rows = self._lookup.rows
-        identities = update.identities
+    def _known(self, update: Update) -> Link | None:
+        """Whose update it is, where the index says the same profile of all its identities, as of most updates."""
+        rows, identities = self._lookup.rows, update.identities
         row = rows.get(identities[0])
-        if row is not None:
-            # Most updates are about one known profile.
+        if row is None:
+            return None
+        if len(identities) > 1:
             for identity in identities:
                 if rows.get(identity) != row:
-                    break
-            else:
-                return Link(row.profile_id, (), identities), True
-        return link(update, {i: rows.get(i) for i in identities}, self._lookup.count, self._guards), False
+                    return None
+        return Link(row.profile_id, (), identities)
 
     def _new_name(self, update: Update) -> str:
         lookup, primary = self._lookup, update.primary
@@ -274,11 +304,11 @@ class _Deciding:
         self._lookup.put(profile_id, None)
         self._totals.profiles -= 1
 
-    def _repeat(self, update: Update, body: bytes, source: int) -> None:
+    def _repeat(self, one: _Parsed) -> None:
         self._totals.repeats += 1
-        row = self._lookup.rows.get(update.primary)
-        held = ("repeat",) * len(self._snapshot.flows)
-        self._journal(records.REPEAT, body, source, row.profile_id if row else "", held)
+        row = self._lookup.rows.get(one.update.primary)
+        profile_id = row.profile_id if row else ""
+        self._journal(records.REPEAT, one.body, one.source, profile_id, self._repeat_held, counted=False)
 
     def _apply_command(self, command: Command) -> None:
         self._totals.received += 1
@@ -299,19 +329,25 @@ class _Deciding:
             self.marks.clear(command.flow_id, command.profile_id)
         self.marks.hold_back(held, command.profile_id)
         self._out.answers.append(held)
-        self._journal(_KINDS[type(command)], msgspec.msgpack.encode(command), 255, command.profile_id, held)
+        body = msgspec.msgpack.encode(command)
+        self._journal(_KINDS[type(command)], body, 255, command.profile_id, held, counted=True)
 
-    def _journal(self, kind: int, body: bytes, source: int, profile_id: str, held: tuple[str, ...]) -> None:
-        self._entries.add(kind, body, source, profile_id, held)
+    def _journal(
+        self, kind: int, body: bytes, source: int, profile_id: str, held: tuple[str, ...], *, counted: bool
+    ) -> None:  # fmt: skip
+        place = self._entries.add(kind, body, source, profile_id, held)
         self._ordinal += 1
+        while place >= len(self._counts):
+            self._counts.append(0)
+        if counted:
+            self._counts[place] += 1
+            self._accepted += 1
 
     def _count_step(self, done: Step) -> tuple[str, ...]:
-        self._totals.accepted += 1
         held = tuple(done.held)
-        self._held[held] = self._held.get(held, 0) + 1
         for index, bucket, export in done.exports:
             self._out.exports[index].append((bucket, export))
-            if WITHDRAWN in export.cause.triggers:
+            if self._consents and WITHDRAWN in export.cause.triggers:
                 self._withdrawn(self._snapshot.flows[index].id, export)
         if done.notes:
             for code, n in done.notes.items():
@@ -336,16 +372,20 @@ class _Deciding:
 
     def _count_flows(self) -> None:
         """Fold what this batch did into the totals of each flow."""
-        for held, n in self._held.items():
+        self._totals.accepted += self._accepted
+        for held, n in zip(self._entries.decisions, self._counts, strict=True):
             for counted, reason in zip(self._flow_totals, held, strict=True):
                 counted.accepted += n
-                if reason:
+                if reason and n:
                     counted.held[reason] = counted.held.get(reason, 0) + n
         for counted, exports in zip(self._flow_totals, self._out.exports, strict=True):
             counted.exported += len(exports)
-            triggers = counted.triggers
+            triggers: dict[str, int] = counted.triggers
+            size_bytes = 0
             for _, export in exports:
-                counted.bytes += len(export.data)
+                size_bytes += len(export.data)
                 cause = export.cause
-                for trigger in cause.triggers or (cause.kind,):
+                fired: list[str] = cause.triggers
+                for trigger in fired or [cause.kind]:
                     triggers[trigger] = triggers.get(trigger, 0) + 1
+            counted.bytes += size_bytes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from headrace.core.model import Envelope
+from headrace.core.envelope import Envelope
 from headrace.runtimes.embedded.lookup import Lookup
 from headrace.state import records
 
@@ -27,19 +27,28 @@ class Entries:
         self._bodies: list[bytes] = []
         self._sources = bytearray()
         self._named: list[str] = []
-        self._decisions: dict[tuple[str, ...], int] = {}
+        self.decisions: dict[tuple[str, ...], int] = {}
+        """What was decided about inputs, each different one once, to its index."""
         self._decision: list[int] = []
         self._absorbed: dict[int, list[str]] = {}
         self._links: dict[int, list[int]] = {}
         self._bases: dict[int, list[bytes]] = {}
 
-    def add(self, kind: int, body: bytes, source: int, profile_id: str, held: tuple[str, ...]) -> None:
-        """One input: its kind, its bytes, the index of its source, its profile, and each flow's reason."""
+    def add(self, kind: int, body: bytes, source: int, profile_id: str, held: tuple[str, ...]) -> int:
+        """One input: its kind, its bytes, the index of its source, its profile, and each flow's reason.
+
+        Returns:
+            The index of the reasons among the different ones.
+        """
+        place = self.decisions.get(held, -1)
+        if place < 0:
+            place = self.decisions[held] = len(self.decisions)
         self._named.append(profile_id)
-        self._decision.append(self._decisions.setdefault(held, len(self._decisions)))
+        self._decision.append(place)
         self._kinds.append(kind)
         self._bodies.append(body)
         self._sources.append(source)
+        return place
 
     def linked(self, indexes: list[int]) -> None:
         """Only these identities of the input at hand, by index, became its profile's."""
@@ -47,14 +56,14 @@ class Entries:
 
     def base(self, envelope: Envelope | None, absorbed: Sequence[Envelope]) -> None:
         """Keep profiles as they were before the input at hand, when the journal would not lead there soon."""
-        place, stored = len(self._kinds), self._lookup.stored
+        place, lookup = len(self._kinds), self._lookup
         if envelope is None:
             self._bases[place] = []
         elif absorbed:
-            self._bases[place] = [stored(e.profile_id) or b"" for e in (envelope, *absorbed)]
+            self._bases[place] = [lookup.stored(e.profile_id) or b"" for e in (envelope, *absorbed)]
             self._absorbed[place] = [e.profile_id for e in absorbed]
         elif envelope.ordinal < self._base_from or not envelope.version % _BASE_VERSIONS:
-            self._bases[place] = [stored(envelope.profile_id) or b""]
+            self._bases[place] = [lookup.stored(envelope.profile_id) or b""]
 
     def block(
         self, first: int, now_ms: int, version: str, names: list[str], overflowing: list[str]
@@ -72,6 +81,6 @@ class Entries:
             return None
         return records.JournalBlock(
             first, now_ms, version, bytes(self._kinds), self._bodies, bytes(self._sources), names,
-            records.pack_ids(self._named), list(self._decisions), self._decision, self._absorbed, self._links,
+            records.pack_ids(self._named), list(self.decisions), self._decision, self._absorbed, self._links,
             self._bases, overflowing,
         )  # fmt: skip

@@ -6,10 +6,12 @@ from typing import Any, Final
 
 import msgspec
 
+from headrace.core.envelope import Envelope
 from headrace.core.flow import CompiledFlow
-from headrace.core.model import Cause, Envelope, Export, Update
+from headrace.core.model import Cause, Export
 from headrace.core.paths import read
 from headrace.core.times import from_ms
+from headrace.core.update import Update
 from headrace.runtimes.embedded.past import Line, Moment
 from headrace.state import records
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Generic, TypeVar
 
-from headrace.core.envelope import decode
+from headrace.core.envelope import Envelope, decode
 from headrace.core.link import Row, name
-from headrace.core.model import Envelope, Identity, Update
+from headrace.core.model import Identity
+from headrace.core.update import Update
 from headrace.state import records
 from headrace.state.base import Batch, State
 from headrace.state.keys import TIMER, Keys
@@ -113,8 +114,10 @@ class Lookup:
             if not known:
                 unknown.append(update)
         digests, self._asked = self._asked, []
-        key = self._keys.identity
-        stored = self._state.get_many([*(key(*i) for i in wanted), *(self._keys.update_id(d) for d in digests)])
+        keys = self._keys
+        asked = [keys.identity(namespace, key) for namespace, key in wanted]
+        asked += [keys.update_id(digest) for digest in digests]
+        stored = self._state.get_many(asked)
         for identity, value in zip(wanted, stored, strict=False):
             if value is not None:
                 found = records.decode_index_row(value)
@@ -130,9 +133,9 @@ class Lookup:
 
     def prefetch_profiles(self, ids: Iterable[str]) -> None:
         """One read for the profiles that are neither changed nor kept."""
-        recent, dirty = self._profiles, self._dirty
+        recent, dirty, keys = self._profiles, self._dirty, self._keys
         wanted = [one for one in ids if one not in dirty and recent.get(one) is None]
-        stored = self._state.get_many([self._keys.profile(profile_id) for profile_id in wanted])
+        stored = self._state.get_many([keys.profile(profile_id) for profile_id in wanted])
         for profile_id, value in zip(wanted, stored, strict=True):
             if value is not None:
                 recent.young[profile_id] = value
@@ -141,9 +144,16 @@ class Lookup:
 
     def stored(self, profile_id: str) -> bytes | None:
         """A profile's bytes as of now; None when it does not exist."""
-        if profile_id in self._dirty:
-            return self._dirty[profile_id]
-        return self._profiles.young.get(profile_id)
+        changed = self._dirty.get(profile_id)
+        if changed is not None:
+            return changed
+        return None if profile_id in self._dirty else self._profiles.young.get(profile_id)
+
+    def decoded(self, profile_id: str) -> Envelope:
+        """A profile that exists, as of now; not kept at hand."""
+        stored = self.stored(profile_id)
+        assert stored is not None
+        return decode(stored)
 
     def profile(self, profile_id: str) -> Envelope | None:
         """A profile as of now, decoded once an input."""
@@ -223,9 +233,11 @@ class Lookup:
                 recent.young[profile_id] = encoded
         for identity, row in self._index.items():
             if row is None:
-                batch.delete(keys.identity(*identity))
+                namespace, key = identity
+                batch.delete(keys.identity(namespace, key))
             else:
-                batch.put(keys.identity(*identity), records.encode(row))
+                namespace, key = identity
+                batch.put(keys.identity(namespace, key), records.encode((row.profile_id, row.epoch)))
         if self._new_ids:
             expiry = self._now_ms + window_ms
             for digest in self._new_ids:

@@ -12,10 +12,10 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from headrace.core.envelope import decode
+from headrace.core.envelope import Envelope, decode
 from headrace.core.flow import Snapshot, compile_canonical
-from headrace.core.model import Backfill, Delete, Envelope, Identity, Input, Replay, Step, Tick, Unlink
-from headrace.core.step import step
+from headrace.core.model import Backfill, Delete, Identity, Replay, Tick, Unlink
+from headrace.core.step import Input, Step, step
 from headrace.core.update import parse_update
 from headrace.runtimes.embedded.overflow import with_overflowing
 from headrace.state import records

@@ -7,8 +7,8 @@ from typing import Final
 
 import msgspec
 
-from headrace.core.envelope import decode
-from headrace.core.model import Envelope, Identity
+from headrace.core.envelope import Envelope, decode
+from headrace.core.model import Identity
 from headrace.core.update import parse_update
 from headrace.errors import UpdateRefusedError
 from headrace.runtimes.embedded.above import Above, stored_profiles

@@ -61,7 +61,7 @@ class Scope:
         """Told meanwhile that the consent is gone: the only thing that a flow exports although it skips."""
         if self._flow.consent is None or mark.ordinal < self._run.changed_since:
             return False
-        return not consents(self._flow, decode(stored).attributes)
+        return not consents(self._flow.consent, decode(stored).attributes)
 
     def _out(self, seen: Glance) -> str:
         why = "not-a-member"

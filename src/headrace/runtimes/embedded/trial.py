@@ -137,7 +137,7 @@ def made_up(flow: CompiledFlow, now_ms: int) -> bytes:
     }
     entered = [(namespace, segment_id) for namespace, ids in memberships.items() for segment_id in ids]
     return message.assemble(
-        flow, attributes, message.membership_part(flow, mapped, memberships, entered),
+        message.Layout(flow), attributes, message.membership_part(flow, mapped, memberships, entered),
         message.identity_part({"ecid": [IDENTITY]}), None,
     )  # fmt: skip
 
