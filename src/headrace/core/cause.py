@@ -14,7 +14,7 @@ from typing import Any
 from headrace.core import message
 from headrace.core.envelope import Envelope
 from headrace.core.flow import CompiledFlow, Consent, MappedSegment
-from headrace.core.model import Cause
+from headrace.core.model import NOTHING, Cause
 from headrace.core.paths import PathMistake, parse, read, written
 from headrace.core.prepared import PreparedFlow
 from headrace.core.view import View
@@ -31,11 +31,8 @@ def cause_of(view: View, flow: PreparedFlow, mapped: message.Mapped) -> Cause | 
         flow: Whose question it is.
         mapped: Its audiences that count now.
     """
-    joined: list[str] = []
-    left: list[str] = []
-    if view.moved:
-        _cross(view, mapped, joined, left)
-    paths = written(flow.tree, view.patch) if view.patch else []
+    joined, left = _crossed(view, mapped) if view.moved else (NOTHING, NOTHING)
+    paths = written(flow.tree, view.patch) if view.patch else NOTHING
     relevant = bool(joined or left or view.grew or paths)
     if flow.consent is not None:
         if not consents(flow.consent, view.after.attributes):
@@ -51,18 +48,20 @@ def cause_of(view: View, flow: PreparedFlow, mapped: message.Mapped) -> Cause | 
     if not member and not joined and not left:
         return "not-a-member"
     triggers, reason = _triggers(view, flow, paths, crossed=bool(joined or left), member=member)
-    return Cause(view.kind, triggers, paths, joined, left) if triggers else reason
+    return Cause(view.kind, triggers, paths, joined, left, NOTHING) if triggers else reason
 
 
-def _cross(view: View, mapped: message.Mapped, joined: list[str], left: list[str]) -> None:
+def _crossed(view: View, mapped: message.Mapped) -> tuple[list[str], list[str]]:
     """Mapped audiences entered and left by this input, as ``namespace/id``."""
+    joined, left = NOTHING, NOTHING
     for m in view.moved:
         of_flow = mapped.get(m.namespace)
         if of_flow and m.segment_id in of_flow:
             if m.after and not m.before:
-                joined.append(f"{m.namespace}/{m.segment_id}")
+                joined = [*joined, f"{m.namespace}/{m.segment_id}"]
             elif m.before and not m.after:
-                left.append(f"{m.namespace}/{m.segment_id}")
+                left = [*left, f"{m.namespace}/{m.segment_id}"]
+    return joined, left
 
 
 def _triggers(

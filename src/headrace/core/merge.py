@@ -104,12 +104,16 @@ def fold_attributes(
     """
     new = merged(old, patch, notes)
     if timed:
-        moved = {key: stamp for key in patch if stamps.get(key) != stamp}
+        moved = [key for key in patch if stamps.get(key) != stamp]
     elif new is old:
         return old, stamps
     else:
-        moved = {key: stamp for key in patch if new.get(key) is not old.get(key)}
-    return new, {**stamps, **moved} if moved else stamps
+        moved = [key for key in patch if new.get(key) is not old.get(key)]
+    if moved:
+        stamps = dict(stamps)
+        for key in moved:
+            stamps[key] = stamp
+    return new, stamps
 
 
 def fold_memberships(

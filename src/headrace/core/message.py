@@ -76,7 +76,8 @@ def text(value: Any) -> str:
 
 
 _MOST_NAMES: Final = 4096
-_names: dict[str, str] = {}
+_names: Final[dict[str, str]] = {}
+_openings: Final[dict[str, bytes]] = {}
 
 
 def _quoted(name: str) -> str:
@@ -89,17 +90,30 @@ def _quoted(name: str) -> str:
     return found
 
 
+def _opening(namespace: str) -> bytes:
+    """What stands before the first id of a namespace, likewise."""
+    found = _openings.get(namespace)
+    if found is None:
+        if len(_openings) >= _MOST_NAMES:
+            _openings.clear()
+        found = _openings[namespace] = f'{text(namespace)}:[{{"id":'.encode()
+    return found
+
+
 def identity_part(identities: dict[str, list[str]]) -> bytes:
     """``identityMap``: lower-case namespaces, each item carrying only its id."""
     parts: list[bytes] = []
-    before = "{"
+    between = b"{"
     for namespace, ids in identities.items():
-        parts.append(f'{before}{_quoted(namespace)}:[{{"id":'.encode())
-        for place, key in enumerate(ids):
-            if place:
+        parts.append(between)
+        parts.append(_opening(namespace))
+        between = b"}],"
+        first = True
+        for key in ids:
+            if not first:
                 parts.append(b'},{"id":')
             parts.append(_encode(key))
-        before = "}],"
+            first = False
     parts.append(b"}]}" if parts else b"{}")
     return b"".join(parts)
 

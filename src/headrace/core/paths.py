@@ -187,38 +187,38 @@ def project(tree: dict[str, Any], attributes: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+_ABSENT: Final[Any] = object()
+
+
 def written(tree: dict[str, Any], attributes: dict[str, Any]) -> list[str]:
     """The mapped paths that an update writes, as text, in the tree's order.
 
     A path is written when the update has a value (null too) at it, or a scalar, null or array at an ancestor of it,
     which replaces or removes all below. An object at an ancestor says nothing about paths that it does not hold.
     """
-    found: list[str] = []
     if len(attributes) == 1:
         # Most updates write one thing: then there is no order to keep, and nothing else of the tree to look up.
         for name, value in attributes.items():
             below = tree.get(name)
             if isinstance(below, str):
-                found.append(below)
-            elif isinstance(value, dict) and below is not None:
-                return written(below, value)
-            elif below is not None:
-                return leaves(below)
-        return found
+                return [below]
+            if below is not None:
+                return written(below, value) if isinstance(value, dict) else leaves(below)
+        return []
+    found: list[str] = []
     _collect(tree, attributes, found)
     return found
 
 
 def _collect(tree: dict[str, Any], attributes: dict[str, Any], found: list[str]) -> None:
     # Looking each mapped name up in the update is the cheap way out: most updates hold none of them.
-    for name in tree:
-        if name in attributes:
-            below = tree[name]
-            if isinstance(below, str):
-                found.append(below)
-                continue
-            value = attributes[name]
-            if isinstance(value, dict):
-                _collect(below, value, found)
-            else:
-                found += leaves(below)
+    for name, below in tree.items():
+        value = attributes.get(name, _ABSENT)
+        if value is _ABSENT:
+            continue
+        if isinstance(below, str):
+            found.append(below)
+        elif isinstance(value, dict):
+            _collect(below, value, found)
+        else:
+            found += leaves(below)
