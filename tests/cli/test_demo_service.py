@@ -95,9 +95,22 @@ class Terminal:
 
 
 def _below(pid: int) -> list[int]:
-    tasks = Path(f"/proc/{pid}/task")
-    own = [int(each) for task in tasks.iterdir() for each in (task / "children").read_text().split()]
+    own: list[int] = []
+    with suppress(FileNotFoundError, ProcessLookupError):  # the process ended meanwhile
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            with suppress(FileNotFoundError, ProcessLookupError):  # as threads do, any time
+                own += map(int, (task / "children").read_text().split())
     return [found for each in own for found in (each, *_below(each))]
+
+
+def ended(pids: list[int]) -> bool:
+    """Whether all of them are gone, now or soon."""
+    end = time.monotonic() + BOUND_S
+    while not all(gone(each) for each in pids):
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.05)
+    return True
 
 
 @contextmanager
@@ -141,9 +154,11 @@ def test_the_whole_product_until_ctrl_c(tmp_path: Path) -> None:
         assert demo.code() == 0, demo.shown()
         assert demo.shown().rstrip().endswith("stopped")
         assert "Traceback" not in demo.shown()
-        assert all(gone(each) for each in below)
-    totals = headrace("status", "--json", data=tmp_path / "demo").json["totals"]
-    assert totals["flows"]["demo-flow"]["delivered"] == totals["flows"]["demo-flow"]["exported"] > 0
+        assert ended(below)
+    flow = headrace("status", "--json", data=tmp_path / "demo").json["totals"]["flows"]["demo-flow"]
+    # On a busy machine it stops before everything is delivered; the rest is kept for the next start.
+    assert 0 < flow["delivered"] <= flow["exported"]
+    assert (flow["dead_lettered"], flow["discarded"]) == (0, {})
 
 
 def _signed_in(browser: httpx.Client, path: str, text: str) -> str:
@@ -172,18 +187,19 @@ def test_a_kill_leaves_nothing_and_the_next_start_goes_on(tmp_path: Path) -> Non
         below = demo.children()
         os.kill(demo.pid, signal.SIGKILL)
         os.waitpid(demo.pid, 0)
-        end = time.monotonic() + BOUND_S
-        while not all(gone(each) for each in below):
-            assert time.monotonic() < end, below
-            time.sleep(0.05)
-    credentials = re.compile(r"CLIENT_ID=\S+ CLIENT_SECRET=\S+ ORG=\S+ KINESIS_URL=\S+")
+        assert ended(below)
+    credentials = re.compile(r"CLIENT_ID=\S+ CLIENT_SECRET=\S+ ORG=\S+")
+    address = re.compile(r"KINESIS_URL=\S+")
     with terminal("demo", "--profiles", "50", data=tmp_path) as again:
         again.until(lambda shown: _delivered(shown) > 0)
         shown = again.shown()
         (profiles,) = re.findall(r"goes on where it was, with ([\d,]+) profiles", shown)
         assert int(profiles.replace(",", "")) > 20
-        assert "--fresh begins anew" in shown
-        assert credentials.findall(shown) == credentials.findall(before) != [], "the same accounts and addresses"
+        assert "--fresh begins anew" in " ".join(shown.split())
+        assert credentials.findall(shown) == credentials.findall(before) != [], "the same accounts"
+        # Meanwhile somebody else on this machine may have taken the port; then it says so.
+        moved = "Its port is another one" in " ".join(shown.split())
+        assert (address.findall(shown) == address.findall(before) != []) is not moved
         again.until(lambda shown: _delivered(shown) > 100)
         os.kill(again.pid, signal.SIGTERM)
         assert again.code() == 0
@@ -208,4 +224,4 @@ def test_a_terminal_that_is_gone_or_full_holds_nobody_up(tmp_path: Path, number:
             demo.fill()
             os.kill(demo.pid, number)
         assert demo.code_unread() == 0
-        assert all(gone(each) for each in below)
+        assert ended(below)
