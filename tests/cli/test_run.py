@@ -145,7 +145,10 @@ def test_two_inputs_are_read(road: Road) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_graceful_stop_sends_nothing_twice(road: Road, number: signal.Signals) -> None:
-    """Stopped in the middle it ends by itself; run again it goes on, and every message was received once."""
+    """Stopped in the middle it ends by itself; run again it goes on, and every message was received once.
+
+    A start in between that failed on its input has sent nothing, and so casts no doubt on what waits.
+    """
     lines = write_updates(road.input, 5, 40_000, 2000)
     with background(*road.run, data=road.data) as running:
         running.until(lambda: road.recording.exists() and road.recording.stat().st_size > 100_000)
@@ -157,6 +160,8 @@ def test_a_graceful_stop_sends_nothing_twice(road: Road, number: signal.Signals)
     assert "stopping" in stopped.err
     assert "run again" in stopped.err
     assert all(count == 1 for count in road.received().values())
+    failed = headrace("run", "--config", road.config, "--input", road.input.with_name("nosuch"), data=road.data)
+    assert failed.code != 0, failed
     done = headrace(*road.run, data=road.data)
     assert done.code == 0, done
     road.hold(lines)

@@ -203,9 +203,10 @@ class Engine:
             self.in_force.keep()
             self._running.open(self.snapshot, self.in_force.targets)
             self._rounds.follow(self.snapshot)
+            # First: a source that cannot be opened ends this before the folder counts as in use.
+            await self._intake.begin()
             self._running.take_over()
             self._running.start()
-            await self._intake.begin()
             self.started.set()
             await self._work_on(until_drained=until_drained)
             return await self._finish()

@@ -111,7 +111,8 @@ class Running:
                 doubted = min(counted.pending, most)
                 counted.possible_duplicates += doubted
                 waited, again = waited + counted.pending, again + doubted
-            logs.get().warning(
+            tell = logs.get().warning if waited else logs.get().info
+            tell(
                 f"went on after an unclean stop: {waited:,} exports waited, "
                 f"at most {again:,} of them may be sent again"
             )
