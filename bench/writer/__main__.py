@@ -3,6 +3,7 @@
 The server is a process of its own, counts and answers without decoding, and its CPU is not counted.
 With --judge it records instead (give fewer records), and the row says what became of them: loss, repeats, order.
 With --matrix it does either for 0, 1 and 20 % failing records, plain and over TLS, in one table.
+A run that is not through after --most-s seconds is stopped, and its row says so.
 
 Records fail with InternalFailure, which says nothing of a rate. With --throttle they fail as over the rate of their
 shard, whatever the rate is: Headrace then goes down to the little that such a shard seems to take.
@@ -57,17 +58,24 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--matrix", action="store_true", help="0, 1 and 20 %% failing, plain and over TLS")
     parser.add_argument("--judge", action="store_true", help="record, and judge loss, repeats and order")
     parser.add_argument("--keys", type=int, help="partition keys (default: one a record; with --judge 100)")
+    parser.add_argument("--most-s", type=float, default=180.0, help="seconds a run may take")
     parser.add_argument("--dry", action="store_true", help="print only, write no row")
     return parser.parse_args()
 
 
-def run(name: str, url: str, count: int, keys: int, certificate: Certificate | None) -> Report:
-    """Run one contender in a process of its own."""
+def run(
+    name: str, url: str, count: int, keys: int, certificate: Certificate | None, most_s: float = 180.0
+) -> Report | None:
+    """Run one contender in a process of its own; None when it was stopped after *most_s* seconds."""
     environment = dict(os.environ)
     if certificate:
         environment |= {"AWS_CA_BUNDLE": str(certificate.cert), "SSL_CERT_FILE": str(certificate.cert)}
     command = [sys.executable, "-W", "ignore", "-m", "bench.writer.contenders", name, url, "s", str(count), str(keys)]
-    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, timeout=600, check=True)
+    try:
+        done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, timeout=most_s, check=True)
+    except subprocess.TimeoutExpired:
+        sys.stdout.write(f"{name}: stopped after {most_s:.0f} s\n")
+        return None
     return msgspec.json.decode(done.stdout.splitlines()[-1], type=Report)
 
 
@@ -98,7 +106,9 @@ def measure(options: argparse.Namespace, names: list[str]) -> dict[str, list[Rep
             for name in names:
                 count = options.records // SHARE.get(name, 1)
                 before = child.counts().accepted
-                report = run(name, child.url, count, options.keys or count, certificate)
+                report = run(name, child.url, count, options.keys or count, certificate, options.most_s)
+                if report is None:
+                    continue
                 taken = child.counts().accepted - before - 300
                 if taken != count or report.failed or report.acknowledged not in (-1, count):
                     sys.stdout.write(f"{name}: {taken} of {count} accepted, {report}\n")
@@ -110,13 +120,13 @@ def measure(options: argparse.Namespace, names: list[str]) -> dict[str, list[Rep
     return reports
 
 
-def judged(options: argparse.Namespace, name: str) -> tuple[Report, Verdict]:
-    """Run one contender against a recording server, and judge the recording."""
+def judged(options: argparse.Namespace, name: str) -> tuple[Report | None, Verdict]:
+    """Run one contender against a recording server, and judge the recording; no report when it was stopped."""
     count, keys = options.records, options.keys or 100
     with tempfile.TemporaryDirectory() as folder:
         record = Path(folder) / "records"
         with server(options, Path(folder), record) as (child, certificate):
-            report = run(name, child.url, count, keys, certificate)
+            report = run(name, child.url, count, keys, certificate, options.most_s)
         expected: dict[str, list[bytes]] = {}
         for key, data in make_records(count, keys):
             expected.setdefault(key, []).append(data)
@@ -141,16 +151,23 @@ def judge_all(options: argparse.Namespace, names: list[str]) -> list[str]:
     lines = []
     for name in names:
         report, verdict = judged(options, name)
-        told = report.acknowledged if report.acknowledged >= 0 else "not told"
+        if report is None:
+            told, rate = f"not through after {options.most_s:.0f} s", ""
+        else:
+            told = str(report.acknowledged) if report.acknowledged >= 0 else "not told"
+            rate = f"{report.records / report.cpu_s:,.0f}"
         lines.append(
-            f"| {name} | {report.records} | {told} | {verdict.lost.count} | {verdict.duplicates.count} "
+            f"| {name} | {options.records} | {rate} | {told} | {verdict.lost.count} | {verdict.duplicates.count} "
             f"| {verdict.disorder.count} |"
         )
         sys.stdout.write(lines[-1] + "\n")
     return lines
 
 
-JUDGED = ["| contender | records | acknowledged | lost | duplicates | out of order |", "|---|--:|--:|--:|--:|--:|"]
+JUDGED = [
+    "| contender | records | records per CPU-second | acknowledged | lost | duplicates | out of order |",
+    "|---|--:|--:|--:|--:|--:|--:|",
+]
 
 
 def table(reports: dict[str, list[Report]]) -> list[str]:
@@ -161,6 +178,9 @@ def table(reports: dict[str, list[Report]]) -> list[str]:
         "|---|--:|--:|--:|--:|--:|--:|",
     ]
     for name, found in reports.items():
+        if not found:
+            lines.append(f"| {name} | | 0 | stopped, not through in time | | | |")
+            continue
         wall = statistics.median(r.records / r.wall_s for r in found)
         ratio = f"{rates['headrace'] / rates[name]:.2f}x" if "headrace" in rates and name != "headrace" else ""
         lines.append(
@@ -171,8 +191,8 @@ def table(reports: dict[str, list[Report]]) -> list[str]:
 
 
 def medians(reports: dict[str, list[Report]]) -> dict[str, float]:
-    """Records per CPU-second, by contender."""
-    return {name: statistics.median(r.records / r.cpu_s for r in found) for name, found in reports.items()}
+    """Records per CPU-second, by contender; of those that were stopped each time none."""
+    return {name: statistics.median(r.records / r.cpu_s for r in found) for name, found in reports.items() if found}
 
 
 def conditions(options: argparse.Namespace) -> Iterator[tuple[str, argparse.Namespace]]:
@@ -194,15 +214,15 @@ def measure_matrix(options: argparse.Namespace, names: list[str]) -> list[str]:
         f"|---|{'--:|' * (len(found) + 3)}",
     ]
     for name in names:
-        rates = [rates[name] for rates in found.values()]
+        rates = [f"{rates[name]:,.0f}" if name in rates else "stopped" for rates in found.values()]
         ratios = [
-            f"{found[at]['headrace'] / found[at][name]:.2f}x" if "headrace" in names and name != "headrace" else ""
+            f"{found[at]['headrace'] / found[at][name]:.2f}x"
+            if name != "headrace" and {"headrace", name} <= found[at].keys() else ""
             for at in ("plain 0%", "TLS 0%")
-        ]
-        kept = found["plain 1%"][name] / found["plain 0%"][name]
-        lines.append(
-            f"| {name} | {' | '.join(f'{rate:,.0f}' for rate in rates)} | {' | '.join(ratios)} | {kept:.0%} |"
-        )
+        ]  # fmt: skip
+        through = name in found["plain 1%"] and name in found["plain 0%"]
+        kept = f"{found['plain 1%'][name] / found['plain 0%'][name]:.0%}" if through else ""
+        lines.append(f"| {name} | {' | '.join(rates)} | {' | '.join(ratios)} | {kept} |")
     return lines
 
 

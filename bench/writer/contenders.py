@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import random
 import sys
 import time
@@ -167,8 +168,12 @@ async def aiokpl(url: str, stream: str, records: Records) -> Report:
     from aiokpl.config import Config
     from aiokpl.producer import Producer
 
+    # It gives this to botocore as it is, and True there means the authorities of certifi, whatever AWS_CA_BUNDLE
+    # says: then no connection to our server is made, and it looks for the stream's shards for ever, without a word.
+    verify: Any = os.environ.get("AWS_CA_BUNDLE") or True
     config = Config(
         region=REGION,
+        verify_ssl=verify,
         aggregation_enabled=False,
         endpoint_url=url,
         aws_access_key_id=ACCESS_KEY,
@@ -201,8 +206,6 @@ async def async_kinesis_limited(url: str, stream: str, records: Records) -> Repo
 
 
 async def _async_kinesis(name: str, url: str, stream: str, records: Records, **limits: int) -> Report:
-    import os
-
     from kinesis import Producer, StringProcessor
 
     os.environ.update(AWS_ACCESS_KEY_ID=ACCESS_KEY, AWS_SECRET_ACCESS_KEY=SECRET)

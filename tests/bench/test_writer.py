@@ -27,6 +27,7 @@ def verdict_of(name: str, folder: Path, script: Script, count: int, keys: int) -
     record = folder / "records"
     with Child(streams={"s": 3}, script=script, record=record, keep=False) as child:
         report = run(name, child.url, count, keys, None)
+        assert report is not None
     assert (report.acknowledged, report.failed) == (count, 0)
     expected: dict[str, list[bytes]] = {}
     for key, data in make_records(count, keys):
