@@ -1,9 +1,8 @@
 """I6, I7: one shard's trouble delays its keys only, one flow's trouble no other flow, and memory stays bounded.
 
-The time is moved by hand: the outage lasts 30 simulated minutes with every pause the engine makes in it. What is
-scaled down is the number of updates: 60,000 here and 300,000 in `make soak` (167 a second; 20,000, 11 a second, for
-each of 20 flows), instead of the 1.8 million of 1,000 a second, and each row says so; the memory of a flow is scaled
-with it, to the least that a configuration can set (2 MiB). The simulated time moves by steps of 20 or 50 ms, and an
+The time is moved by hand: the outage lasts 30 simulated minutes with every pause the engine makes in it. `make soak`
+gives two flows 1,000 updates a second, 1.8 million; here it is 60,000 updates. For each of 20 flows it is 20,000 in
+`make soak`, 11 a second, and each row says so. A flow's memory is the least that a configuration can set (2 MiB). The simulated time moves by steps of 20 or 50 ms, and an
 update's way takes several of them: delays are to be compared, not believed.
 """
 
@@ -129,7 +128,7 @@ def _lived_through(outage: Outage) -> Seen:
     given = Path(outage.folder) / "outage.json"
     given.write_bytes(msgspec.json.encode(outage))
     done = subprocess.run(
-        [sys.executable, "-m", "tests.e2e.simulated", str(given)], cwd=ROOT, capture_output=True, timeout=900,
+        [sys.executable, "-m", "tests.e2e.simulated", str(given)], cwd=ROOT, capture_output=True, timeout=3000,
         check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr.decode()
@@ -161,11 +160,11 @@ def _number(record: Written) -> int:
     return _decode(record.data).n
 
 
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("flows", [2, 20])
 def test_a_dead_destination_costs_no_memory_and_no_other_flow(flows: int, soak: bool, tmp_path: Path) -> None:
     """Half an hour of it: resident memory does not follow the backlog, no other flow waits, and all of it drains."""
-    updates = {(2, False): 60_000, (20, False): 4_000, (2, True): 300_000, (20, True): 20_000}[flows, soak]
+    updates = {(2, False): 60_000, (20, False): 4_000, (2, True): 1_800_000, (20, True): 20_000}[flows, soak]
     # What the others' delay is when none is dead: at the same rate, for a shorter time.
     (tmp_path / "well").mkdir()
     well = Outage(str(tmp_path / "well"), updates // 10, 3, flows, dead=False)
@@ -180,8 +179,10 @@ def test_a_dead_destination_costs_no_memory_and_no_other_flow(flows: int, soak: 
     assert len(delays) == updates
     p99_ms, most_ms = delays[len(delays) * 99 // 100], delays[-1]
     dead = _delays_ms(recording, outage, "f0")
+    rate = updates / 1800
+    scaled = " (scaled down from 1,000)" if rate < 1000 else ""
     figures = (
-        f"{updates:,} updates in 30 simulated minutes, {updates / 1800:,.0f} a second (scaled down from 1,000), "
+        f"{updates:,} updates in 30 simulated minutes, {rate:,.0f} a second{scaled}, "
         f"{flows} flows: backlog {seen.backlog_bytes / MIB:.0f} MiB, "
         f"resident {seen.base_bytes / MIB:.0f} MiB at first, {seen.third_bytes / MIB:.0f} after a third, at most "
         f"{seen.most_bytes / MIB:.0f}; another flow's delay p99 {p99_ms} ms ({usual_ms} ms with none dead), longest "
