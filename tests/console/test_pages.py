@@ -345,3 +345,23 @@ def test_a_person_is_found_by_their_profile(installation: Sample, visit: Visit) 
     shown = visitor.get(f"/ui/profile?profile={profile_id}&unmask=true").text
     assert "ada@example.com" in shown
     assert "No profile has this identity" in visitor.get(f"/ui/profile?profile={78:032x}").text
+
+
+def test_every_export_about_a_person_is_reached(installation: Sample, visit: Visit) -> None:
+    """Page after page, the latest first, none twice and none left out."""
+    made = [
+        {**entry, "export_id": f"{number:032x}", "settled_ms": 1_000_000 - number * 10}
+        for number in range(60)
+        for entry in installation.engine.answers["ledger"]()[:1]
+    ]
+    installation.engine.answers["ledger"] = lambda profile_id, limit, until_ms=2_000_000: [
+        each for each in made if each["settled_ms"] < until_ms
+    ][:limit]
+    visitor, path, found = visit(installation), "/ui/profile?namespace=email&id=ada@example.com", []
+    for _ in range(3):
+        page = visitor.get(path).text
+        found += re.findall(r'class="strong" href="/ui/explain\?export=(\w+)"', page)
+        following = re.findall(r'href="(/ui/profile\?[^"]+until=\d+)"', page)
+        path = following[0].replace("&amp;", "&") if following else ""
+    assert found == [each["export_id"] for each in made]
+    assert not path

@@ -44,7 +44,7 @@ def look_up(visit: Visit) -> Response:
         "namespace": namespace, "identity": identity, "found": None, "problem": "", "missing": False,
         "profile_id": profile_id,
         "unmask": visit.query("unmask") == "true", "exports": engine.Answer([]), "last": None, "names": {},
-        "flows": {}, "calls": [],
+        "flows": {}, "calls": [], "older": 0,
     }  # fmt: skip
     if profile_id or (namespace and identity):
         try:
@@ -78,9 +78,9 @@ def _calls(visit: Visit, namespace: str, identity: str) -> list[str]:
 
 def _about(visit: Visit, found: engine.Answer, name: str) -> dict[str, Any]:
     """What is known of a profile: exports, the last input and what each flow made of it."""
-    exports = engine.Answer([])
+    exports, older = engine.Answer([]), 0
     if found.ok:
-        exports = visit.ask("ledger", profile_id=found.value.profile_id, limit=_EXPORTS)
+        exports, older = _exports(visit, found.value.profile_id)
     last = visit.ask("explain", identity=name)
     known: dict[str, str] = {}
     if found.ok and visit.may(Permission.VIEW_SEGMENTS):
@@ -93,11 +93,24 @@ def _about(visit: Visit, found: engine.Answer, name: str) -> dict[str, Any]:
         "found": found.value,
         "problem": found.problem,
         "exports": exports,
+        "older": older,
         "last": last,
         "names": known,
         "flows": {row.id: row.name for row in overview.rows(visit.control, visit.caller)},
         "cause": Speaker(visit.t, overview.audience_names(visit.control, visit.caller)),
     }
+
+
+def _exports(visit: Visit, profile_id: str) -> tuple[engine.Answer, int]:
+    """Exports about a profile, the latest first; and before when those of the next page settled, 0 at the end."""
+    until = visit.query("until")
+    before = {"until_ms": int(until)} if until.isdecimal() and len(until) < 16 else {}
+    answer = visit.ask("ledger", profile_id=profile_id, limit=_EXPORTS + 1, **before)
+    found = answer.value or []
+    if len(found) <= _EXPORTS:
+        return answer, 0
+    # A lane has one export on its way, so that no two about a profile settle at once.
+    return engine.Answer(found[:_EXPORTS]), int(found[_EXPORTS]["settled_ms"]) + 1
 
 
 def explain(visit: Visit) -> Response:
