@@ -29,10 +29,9 @@ class Retries:
         """Requests that go next, as they are."""
 
     def back_off(self, group: list[Pending], now_s: float) -> None:
-        """Try again later: full jitter under a doubling bound, one draw for all of one shard and request."""
-        attempts, asked_s = 0, 0.0
+        """Try again later: full jitter under a doubling bound, one draw for all of one shard, request and attempt."""
+        attempts, asked_s = group[0].attempts, 0.0
         for p in group:
-            attempts = max(attempts, p.attempts)
             outcome = p.outcome
             if outcome is not None:
                 asked_s = max(asked_s, outcome.wait_s)

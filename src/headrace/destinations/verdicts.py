@@ -20,7 +20,8 @@ class Refusals:
         rejected: Never accepted.
         halted: Nothing of the flow is accepted.
         split: Something in the request was refused.
-        waits: To be written again after a pause, by the shard that refused.
+        waits: To be written again after a pause, by the shard that refused and how often each was written: one
+            record that is refused again and again makes its neighbours wait no longer.
     """
 
     __slots__ = ("halted", "rejected", "split", "waits")
@@ -29,7 +30,7 @@ class Refusals:
         self.rejected: list[Pending] = []
         self.halted: list[Pending] = []
         self.split: list[Pending] = []
-        self.waits: dict[str, list[Pending]] = {}
+        self.waits: dict[tuple[str, int], list[Pending]] = {}
         codes = counts.refusals
         for p in refused:
             outcome = p.outcome
@@ -48,7 +49,7 @@ class Refusals:
                     counts.possible_duplicates += 1
                 else:
                     counts.retried += 1
-                self.waits.setdefault(outcome.shard, []).append(p)
+                self.waits.setdefault((outcome.shard, p.attempts), []).append(p)
 
 
 def all_fit(batch: Sequence[Pending], limits: Limits) -> bool:
