@@ -11,7 +11,7 @@ import msgspec
 from headrace.clock import Manual
 from headrace.control import base_connections, target_connections
 from headrace.control.store import Store
-from headrace.destinations.base import Places
+from headrace.destinations.base import Permission, Places
 from headrace.destinations.memory import MemoryDestination
 
 from .asking import changed, replaced
@@ -52,6 +52,25 @@ def test_a_test_of_an_unreachable_account_tells_why() -> None:
     tested = asyncio.run(B.test_connection(control, ANN, made.id))
     assert not tested.result
     assert SECRET not in msgspec.json.encode((alone, tested)).decode()
+
+
+class Unlisted(MemoryDestination):
+    """Memory whose keys may write but not list."""
+
+    async def places(self, auth: Mapping[str, Any]) -> Places:
+        """None, with the reason."""
+        denied = Permission("memory:List", "denied", "ask for it")
+        return Places(complete=False, problem="listing is denied; type a name", permissions=(denied,))
+
+
+def test_an_account_that_may_not_list_passes_with_a_warning() -> None:
+    """Keys that may write need not be allowed to list: the verdict is kept, and nothing counts as failed."""
+    control = plane(destinations={MEMORY_ID: Unlisted()})
+    made = B.create_connection(control, ANN, memory_body())
+    alone = asyncio.run(B.test_connection(control, ANN, made.id))
+    assert (alone.result, alone.problems, alone.warnings) == (True, (), ("listing is denied; type a name",))
+    kept = B.get_connection(control, ANN, made.id)["headrace"]["check"]
+    assert [each["verdict"] for each in kept["permissions"]] == ["denied"]
 
 
 class SlowToList(MemoryDestination):

@@ -74,10 +74,21 @@ def delete_connection(call: Call) -> Answer:
 
 @operations("GET", "/connections/{id}/test", answer=ref("Tested"), needs=CONNECT)
 async def test_connection(call: Call) -> Answer:
-    """Try a base connection with each of its targets; nothing is written to them."""
+    """Try a base connection with each of its targets; nothing is written to them.
+
+    Of one without targets the listing of its streams is tried; `permissions` has what that shows.
+    """
     found = await base_connections.test_connection(call.control, call.caller, call.path["id"])
     targets = [{"id": target, **msgspec.to_builtins(check)} for target, check in found.checks]
-    return Answer(content={"result": found.result, "problems": list(found.problems), "targets": targets})
+    return Answer(
+        content={
+            "result": found.result,
+            "permissions": msgspec.to_builtins(found.permissions),
+            "problems": list(found.problems),
+            "warnings": list(found.warnings),
+            "targets": targets,
+        }
+    )
 
 
 @ours("GET", "/headrace/connections/{id}/streams", answer=ref("Streams"), needs=CONNECT)

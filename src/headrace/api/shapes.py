@@ -25,6 +25,14 @@ _HEAD: Final[dict[str, Schema]] = {
     "etag": {"type": "string", "description": "Holds its double quotes; `If-Match` takes it as it is."},
 }
 _ALWAYS: Final = "id createdAt updatedAt createdBy sandboxName imsOrgId state version etag"
+_PERMISSION: Final = obj(
+    "action verdict",
+    action=TEXT,
+    verdict={"type": "string", "enum": ["allowed", "denied", "unknown"]},
+    detail=TEXT,
+    request_id=TEXT,
+    statement={"type": ["object", "null"], "description": "The policy statement to add."},
+)
 _AUTH: Final = obj(
     "specName",
     specName=TEXT,
@@ -116,12 +124,14 @@ COMPONENTS: Final[dict[str, Schema]] = {
     "Tested": obj(
         "result",
         result=FLAG,
+        permissions=many(_PERMISSION),
         problems=MANY_TEXTS,
+        warnings=MANY_TEXTS,
         targets=many(
             obj(
                 "id",
                 id=TEXT,
-                permissions=many(obj("action", action=TEXT, verdict=TEXT, words=TEXT)),
+                permissions=many(_PERMISSION),
                 problems=MANY_TEXTS,
             )
         ),

@@ -12,6 +12,7 @@ import msgspec
 from headrace.core.compile import READ_ONLY
 from headrace.core.report import Report
 from headrace.destinations.base import Check, Lists, Places
+from headrace.destinations.base import Permission as Shown
 from headrace.errors import Mistake, UseCaseError
 
 from . import access, auth, paging
@@ -167,13 +168,17 @@ class Tested(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         result: True when nothing stops its flows.
         checks: For each target connection its id and what was found; empty without targets.
-        problems: What is wrong with the account's own parameters; without targets, also why its places cannot be
-            listed, which is all that can be tried of an account alone.
+        permissions: Without targets, the verdicts that listing the account's places gave, which is all that can be
+            tried of an account alone.
+        problems: What is wrong with the account's own parameters, and, without targets, with its keys or endpoint.
+        warnings: What stops no flow: that the places cannot be listed, and so must be typed.
     """
 
     result: bool
     checks: tuple[tuple[str, Check], ...] = ()
+    permissions: tuple[Shown, ...] = ()
     problems: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 async def test_connection(control: Control, caller: Caller, connection_id: str) -> Tested:
@@ -192,12 +197,19 @@ async def test_connection(control: Control, caller: Caller, connection_id: str) 
     base = auth.base_target(control, connection)
     problems = [str(each) for each in auth.destination_mistakes(control, base, "auth")]
     checks = [(each.id, await destination.check(base.revealed(), each.body.get("params", {}))) for each in targets]
+    permissions: tuple[Shown, ...] = ()
+    warnings: list[str] = []
     if not targets and not problems and isinstance(destination, Lists):
         # Nothing would be tried otherwise, and wrong keys would pass as right ones.
         places = await destination.places(base.revealed())
-        problems += [places.problem] if places.problem else []
+        permissions = places.permissions
+        (warnings if places.usable else problems).extend([places.problem] if places.problem else [])
     tested = Tested(
-        result=not problems and all(check.ok for _, check in checks), checks=tuple(checks), problems=tuple(problems)
+        result=not problems and all(check.ok for _, check in checks),
+        checks=tuple(checks),
+        permissions=permissions,
+        problems=tuple(problems),
+        warnings=tuple(warnings),
     )
     await asyncio.to_thread(_note, control, connection, tested, begun_ms)
     return tested
@@ -223,7 +235,9 @@ def _note(control: Control, connection: Resource, tested: Tested, begun_ms: int)
     content = {
         "at": begun_ms,
         "result": tested.result,
+        "permissions": msgspec.to_builtins(tested.permissions),
         "problems": tested.problems,
+        "warnings": tested.warnings,
         "targets": [{"id": target_id, **msgspec.to_builtins(check)} for target_id, check in tested.checks],
     }
     with control.store.write() as transaction:

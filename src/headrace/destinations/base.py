@@ -272,11 +272,19 @@ class Places(msgspec.Struct, frozen=True, kw_only=True):
         names: As a target connection names them, sorted.
         complete: False when there are more.
         problem: Why none could be listed, and what to do; empty when all is well.
+        permissions: What this showed of the permissions that the destination needs; those that only a place can
+            show are unknown.
     """
 
     names: tuple[str, ...] = ()
     complete: bool = True
     problem: str = ""
+    permissions: tuple[Permission, ...] = ()
+
+    @property
+    def usable(self) -> bool:
+        """False when the account itself is the trouble; who may not list can still name a place."""
+        return not self.problem or any(each.verdict == "denied" for each in self.permissions)
 
 
 @runtime_checkable

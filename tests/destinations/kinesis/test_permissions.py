@@ -171,12 +171,17 @@ def test_the_streams_to_choose_from(account: Account) -> None:
     right = {**account.admin, "region": REGION, "endpointUrl": account.url}
     found = asyncio.run(KINESIS.places(right))
     assert (set(names) <= set(found.names), list(found.names) == sorted(found.names)) == (True, True)
-    assert (found.complete, found.problem) == (True, "")
+    assert (found.complete, found.problem, found.usable) == (True, "", True)
+    assert [(each.action, each.verdict) for each in found.permissions] == [
+        (LIST, "allowed"), (PUT, "unknown"), (PUTS, "unknown"),
+    ]  # fmt: skip
     denied = asyncio.run(KINESIS.places(account.user("chooser", policy(([PUT, PUTS], "*")))))
     assert (denied.names, denied.complete) == ((), False)
     assert LIST in denied.problem
     assert 'Resource "*"' in denied.problem
+    assert ([each.verdict for each in denied.permissions], denied.usable) == (["denied", "unknown", "unknown"], True)
     wrong = asyncio.run(KINESIS.places({**right, "secretKey": "another-secret-0000"}))
     assert (wrong.names, wrong.complete) == ((), False)
     assert "check access key id, secret key" in wrong.problem
+    assert not wrong.usable
     assert "another-secret" not in repr(wrong)

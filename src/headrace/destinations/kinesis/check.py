@@ -113,17 +113,21 @@ class Checking:
     async def places(self) -> Places:
         """List the streams, or say why not."""
         found = await list_streams(self._call)
+        untried = tuple(Permission(each, "unknown", "tried once a target names a stream") for each in (PUT, PUTS))
         if isinstance(found, tuple):
             names, complete = found
-            return Places(names=tuple(sorted(names)), complete=complete)
+            allowed = Permission(LIST, "allowed")
+            return Places(names=tuple(sorted(names)), complete=complete, permissions=(allowed, *untried))
         verdict = self._judged(LIST, found)
         if verdict.verdict == "denied":
             return Places(
                 complete=False,
+                permissions=(verdict, *untried),
                 problem=f"{LIST} is denied; type the stream's name, or allow it with "
                 'Resource "*" in the policy of these keys: a policy scoped to a stream does not grant it',
             )
-        return Places(complete=False, problem="; ".join([*self._problems, *self._warnings]) or verdict.detail)
+        problem = "; ".join([*self._problems, *self._warnings]) or verdict.detail
+        return Places(complete=False, permissions=(verdict, *untried), problem=problem)
 
     async def _call(self, action: str, body: bytes) -> Answer | Unanswered:
         """One call; once more when only this machine's clock was wrong."""
