@@ -2,9 +2,9 @@
 
 The time is moved by hand: the outage lasts 30 simulated minutes with every pause the engine makes in it. `make soak`
 gives two flows 1,000 updates a second, 1.8 million; here it is 60,000 updates. For each of 20 flows it is 20,000 in
-`make soak`, 11 a second, and each row says so. A flow's memory is the least that a configuration can set (2 MiB). The
-simulated time moves by steps of 20 or 50 ms, and an update's way takes several of them: delays are to be compared, not
-believed.
+`make soak`, 11 a second, and each row says so. A flow's memory is the least that a configuration can set (2 MiB).
+The simulated time moves by steps of 20 or 50 ms, and an update's way takes several of them: delays are to be
+compared, not believed.
 """
 
 from __future__ import annotations
