@@ -17,30 +17,10 @@ from headrace.control.service import Control
 from headrace.control.store import Query, Store
 from headrace.errors import ConfigurationError
 
+from .one_flow import one_flow
 from .plane import ANN, SCOPE, SECRET, one_of_each, platform_body, started
 
-FILE = """
-segments:
-  - {id: vip, name: VIP, namespace: CRM}
-connections:
-  - id: account
-    name: Account
-    connectionSpec: {id: 86043421-563b-46ec-8e6c-e23184711bf6}
-    auth:
-      specName: Aws Kinesis authentication credentials
-      params: {accessKeyId: AKIDEXAMPLE, secretKey: "${env:SECRET_KEY}", region: eu-west-1}
-targetConnections:
-  - {id: stream, name: Stream, baseConnectionId: account, params: {stream: profiles}}
-flows:
-  - id: main
-    name: Main
-    targetConnectionIds: [stream]
-    transformations:
-      - name: GeneralTransform
-        params:
-          segmentSelectors: {selectors: [{type: PLATFORM_SEGMENT, value: {id: vip, namespace: CRM}}]}
-          profileSelectors: {selectors: [{type: JSON_PATH, value: {operator: EXISTS, path: person.name.lastName}}]}
-"""
+FILE = one_flow(variable="SECRET_KEY", stream="profiles", path="person.name.lastName")
 ENVIRON = {"SECRET_KEY": SECRET}
 
 

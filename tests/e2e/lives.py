@@ -145,6 +145,17 @@ class Lives:
         """Start it once more and let it end by itself."""
         return self.ask(*self._arguments, bound_s=bound_s)
 
+    def finish_for_good(self) -> None:
+        """Let it end by itself, and once more: nothing is left to be read or sent, and the journal folds to it."""
+        self.follow = False
+        final = self.finish()
+        assert final.returncode == 0, final.stdout + final.stderr
+        received = self._stream.read()
+        again = self.finish()
+        assert again.returncode == 0, again.stderr
+        assert self._stream.read() == received, "a finished run read or sent something again"
+        assert self.ask("journal", "replay").returncode == 0
+
     def ask(self, *arguments: str, bound_s: float = BOUND_S) -> subprocess.CompletedProcess[str]:
         """Another command about the same data folder, to its end."""
         return subprocess.run(

@@ -20,17 +20,12 @@ from headrace.testing import (
     Child,
     Fault,
     Script,
-    Verdict,
-    canonical,
-    content,
     export_id,
-    fold,
-    judge,
     read_records,
 )  # fmt: skip
 from tests.e2e.killed import SEAMS
 from tests.e2e.lives import OUTSIDE, Lives, Stream
-from tests.e2e.updates import PLANS, STREAMS, write_configuration, write_updates
+from tests.e2e.updates import PLANS, STREAMS, judged, write_configuration, write_updates
 
 IN_FLIGHT: Final = 8
 RECORDS: Final = 250
@@ -85,7 +80,8 @@ def test_kills_lose_nothing_and_keep_the_order(size: Size, tmp_path: Path) -> No
     for death in lives.deaths:
         assert death.locked, death
         assert death.new >= 1, death
-    verdict = _judged(lines, recording)
+    verdict = judged(lines, recording)
+    assert status["totals"]["joined"] > len(lines) // 500, "too few merges to show anything"
     print(verdict)
     per_kill = [after.again for after in lives.deaths[1:]]
     print(
@@ -97,18 +93,6 @@ def test_kills_lose_nothing_and_keep_the_order(size: Size, tmp_path: Path) -> No
     counted = sum(flow["possible_duplicates"] for flow in status["totals"]["flows"].values())
     assert verdict.duplicates.count <= counted, "more was sent again than was counted as possible duplicates"
     _hold_the_counters(status, size, recording)
-
-
-def _judged(lines: list[bytes], recording: Path) -> Verdict:
-    folded = fold(lines, PLANS, identify=canonical)
-    assert not folded.refused
-    assert len(folded.joins["first"]) > len(lines) // 500, "too few merges to show anything"
-    return judge(
-        {STREAMS[flow]: folded.expected(flow) for flow in PLANS},
-        read_records(recording),
-        identify=content,
-        joins={STREAMS[flow]: folded.joins[flow] for flow in PLANS},
-    )
 
 
 def _hold_the_counters(status: dict[str, Any], size: Size, recording: Path) -> None:

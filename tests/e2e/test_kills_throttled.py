@@ -15,10 +15,10 @@ from typing import Final
 import msgspec
 import pytest
 
-from headrace.testing import Child, Quota, Script, canonical, content, fold, judge, read_records
+from headrace.testing import Child, Quota, Script
 from tests.e2e.killed import SEAMS
 from tests.e2e.lives import OUTSIDE, Lives, Stream
-from tests.e2e.updates import PLANS, STREAMS, write_configuration, write_updates
+from tests.e2e.updates import PLANS, STREAMS, judged, write_configuration, write_updates
 from tests.soak.results import note
 
 IN_FLIGHT: Final = 8
@@ -67,11 +67,7 @@ def test_kills_under_throttling_lose_nothing_and_keep_the_order(soak: bool, tmp_
         assert death.locked, death
         assert death.new >= 1, death
 
-    folded = fold(lines, PLANS, identify=canonical)
-    verdict = judge(
-        {STREAMS[flow]: folded.expected(flow) for flow in PLANS}, read_records(recording), identify=content,
-        joins={STREAMS[flow]: folded.joins[flow] for flow in PLANS},
-    )  # fmt: skip
+    verdict = judged(lines, recording)
     most = max(death.again for death in lives.deaths)
     figures = (
         f"{len(lines):,} updates, {verdict.expected:,} messages, {sum(refused):,} records throttled, "

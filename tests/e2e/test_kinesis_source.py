@@ -15,10 +15,10 @@ from typing import Any, Final
 
 import pytest
 
-from headrace.testing import Child, canonical, content, fold, judge, read_records
+from headrace.testing import Child
 from tests.destinations.kinesis.streams import KEYS, REGION, client, create
 from tests.e2e.lives import OUTSIDE, Lives, Stream
-from tests.e2e.updates import PLANS, STREAMS, updates, write_configuration
+from tests.e2e.updates import STREAMS, judged, updates, write_configuration
 from tests.servers import kinesis_local, moto
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -113,20 +113,9 @@ def test_a_stream_is_read_through_kills(place: tuple[str, bool], tmp_path: Path)
         finally:
             writer.join()
         assert writer.error is None, writer.error
-        lives.follow = False
-        final = lives.finish()
-        assert final.returncode == 0, final.stdout + final.stderr
-        received = stream.read()
-        again = lives.finish()
-        assert again.returncode == 0, again.stderr
-        assert stream.read() == received, "a finished run read something again"
-        assert lives.ask("journal", "replay").returncode == 0
+        lives.finish_for_good()
 
-    folded = fold(lines, PLANS, identify=canonical)
-    verdict = judge(
-        {STREAMS[flow]: folded.expected(flow) for flow in PLANS}, read_records(recording), identify=content,
-        joins={STREAMS[flow]: folded.joins[flow] for flow in PLANS},
-    )  # fmt: skip
+    verdict = judged(lines, recording)
     print(verdict)
     assert verdict.ok, verdict
     if reshards:

@@ -21,10 +21,10 @@ from typing import Final
 import msgspec
 import pytest
 
-from headrace.testing import Child, canonical, content, fold, judge, read_records
+from headrace.testing import Child
 from tests.cli.commands import HEADRACE, Running, background, environment, headrace
 from tests.e2e.disks import file_disk, resize, seal, small_disk, turn_read_only
-from tests.e2e.updates import PLANS, STREAMS, updates, write_configuration, write_updates
+from tests.e2e.updates import STREAMS, judged, updates, write_configuration, write_updates
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -91,11 +91,7 @@ def kinesis(tmp_path: Path) -> Iterator[Child]:
 
 def hold(folder: Path, lines: list[bytes]) -> None:
     """The streams received what the updates come to: nothing lost, nothing else, in order."""
-    folded = fold(lines, PLANS, identify=canonical)
-    verdict = judge(
-        {STREAMS[flow]: folded.expected(flow) for flow in PLANS}, read_records(folder / "received"), identify=content,
-        joins={STREAMS[flow]: folded.joins[flow] for flow in PLANS},
-    )  # fmt: skip
+    verdict = judged(lines, folder / "received")
     assert verdict.ok, verdict
 
 

@@ -14,34 +14,12 @@ import pytest
 
 from headrace.testing import Child, make_certificate, read_records
 from tests.cli.commands import headrace
+from tests.control.one_flow import one_flow
 from tests.e2e.server import FLOWS, PLANTED, Server, Tutorial, member, serving, until
 from tests.e2e.updates import SECRET, STREAMS, write_configuration
 from tests.postgres import server as postgres_server
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
-
-FILES = """
-segments:
-  - {id: vip, name: VIP, namespace: CRM}
-connections:
-  - id: account
-    name: Account
-    connectionSpec: {id: 86043421-563b-46ec-8e6c-e23184711bf6}
-    auth:
-      specName: Aws Kinesis authentication credentials
-      params: {accessKeyId: AKIDEXAMPLE, secretKey: "${env:PLANTED}", region: eu-west-1, endpointUrl: "ENDPOINT"}
-targetConnections:
-  - {id: stream, name: Stream, baseConnectionId: account, params: {stream: one}}
-flows:
-  - id: main
-    name: Main
-    targetConnectionIds: [stream]
-    transformations:
-      - name: GeneralTransform
-        params:
-          segmentSelectors: {selectors: [{type: PLATFORM_SEGMENT, value: {id: vip, namespace: CRM}}]}
-          profileSelectors: {selectors: [{type: JSON_PATH, value: {operator: EXISTS, path: web.n}}]}
-"""
 
 
 @pytest.fixture
@@ -80,7 +58,7 @@ def test_on_postgresql(tmp_path: Path, kinesis: Child) -> None:
 def test_files_are_applied_while_it_runs(tmp_path: Path, kinesis: Child) -> None:
     """Plan, apply, again without a change, drift, diff, export; the engine runs what was applied at once."""
     file, env = tmp_path / "headrace.yaml", {"PLANTED": PLANTED}
-    file.write_text(FILES.replace("ENDPOINT", kinesis.url))
+    file.write_text(one_flow(variable="PLANTED", stream="one", path="web.n", endpoint=kinesis.url))
     with serving(tmp_path / "data") as server:
         planned = headrace("apply", "-f", file, "--dry-run", data=server.data, env=env)
         assert planned.code == 0, planned.err

@@ -7,14 +7,14 @@ neighbour. Almost every update writes something new, so that no two messages say
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
-from headrace.testing import FlowPlan
+from headrace.testing import FlowPlan, Verdict, canonical, content, fold, judge, read_records
 
 SECRET: Final = "PLANTED-secret-7f3a"
 SEGMENTS: Final = ("aud-1", "aud-2", "aud-3")
@@ -79,6 +79,16 @@ def write_updates(path: Path, seed: int, count: int, people: int) -> list[bytes]
     lines = list(updates(seed, count, people))
     path.write_bytes(b"\n".join(lines) + b"\n")
     return lines
+
+
+def judged(lines: Iterable[bytes], recording: Path) -> Verdict:
+    """What the streams of ``STREAMS`` received, against what the flows of ``PLANS`` should tell of the updates."""
+    folded = fold(lines, PLANS, identify=canonical)
+    assert not folded.refused
+    return judge(
+        {STREAMS[flow]: folded.expected(flow) for flow in PLANS}, read_records(recording), identify=content,
+        joins={STREAMS[flow]: folded.joins[flow] for flow in PLANS},
+    )  # fmt: skip
 
 
 def configuration(
