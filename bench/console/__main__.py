@@ -328,7 +328,8 @@ def main() -> None:
     )
     text = (
         f"\n## {datetime.now(UTC):%Y-%m-%d %H:%M} UTC\n\n`{command}`, {machine()}, load {load:.2f} at the start"
-        f"{priority()}, {options.profiles:,} profiles, {options.flows} flows, {runs:,} runs, each page {options.rounds} times\n\n"
+        f"{priority()}, {options.profiles:,} profiles, {options.flows} flows, {runs:,} runs, "
+        f"each page {options.rounds} times\n\n"
         "| page | median ms | least | most |\n|---|--:|--:|--:|\n"
     )
     for name, each in found.items():
