@@ -75,7 +75,10 @@ def _object(had: Any, value: dict[str, Any], notes: Notes) -> dict[str, Any]:
         return merged(had, value, notes)
     if had is not _ABSENT:
         note(notes, "type-conflict")
-    return merged({}, value, notes)
+    for inner in value.values():
+        if inner is None or isinstance(inner, dict):
+            return merged({}, value, notes)
+    return value
 
 
 def newer_fields(patch: dict[str, Any], stamps: Mapping[str, int], stamp: int, notes: Notes) -> dict[str, Any]:

@@ -96,8 +96,8 @@ def _record(body: bytes) -> tuple[dict[str, Any], Any]:
         _refuse(broken[0], "", broken[1])
     if not isinstance(decoded, dict):
         _refuse("not-an-object", "", "the update is not a JSON object")
-    # Counting brackets is a cheap upper bound of the depth; only a suspicious update is walked.
-    if len(body) > _SHALLOW_BYTES and body.count(b"{") + body.count(b"[") > MAX_DEPTH and _deeper(decoded, MAX_DEPTH):
+    # The number of brackets is a cheap upper bound of the depth; only a suspicious update is walked.
+    if len(body) > _SHALLOW_BYTES and _brackets(body) > MAX_DEPTH and _deeper(decoded, MAX_DEPTH):
         _refuse("too-deep", "", f"the update is nested deeper than {MAX_DEPTH} levels")
     envelope = decoded.get("body")
     if not isinstance(envelope, dict) or "xdmEntity" not in envelope:
@@ -107,6 +107,11 @@ def _record(body: bytes) -> tuple[dict[str, Any], Any]:
         _refuse("not-an-object", "body.xdmEntity", "is not a JSON object")
     header = decoded.get("header")
     return record, header.get("createdAt") if isinstance(header, dict) else None
+
+
+def _brackets(body: bytes) -> int:
+    """How many objects and arrays begin in it, at most; replacing looks for a byte at twice the speed of counting."""
+    return len(body) - len(body.replace(b"{", b"").replace(b"[", b""))
 
 
 def _not_utf8(body: bytes) -> int:

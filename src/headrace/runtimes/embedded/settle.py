@@ -18,6 +18,7 @@ from headrace.state.pages import Roll
 KEPT_BYTES: Final = 65_536
 """Of the bytes of an update that was refused."""
 _NONE = Outcome()
+_REJECTED: Final = int(Verdict.REJECTED)
 
 
 def store_settled(
@@ -27,10 +28,8 @@ def store_settled(
     """Put settlements into a batch: the outbox, ledger, totals and dead letters."""
     for flow, done in settled:
         flow_id = flow.compiled.id
-        _count(totals.flows[flow_id], done)
-        for p in done:
-            if p.outcome is not None and p.outcome.verdict == Verdict.REJECTED:
-                _export_letter(flow_id, p, now_ms, keys, cursor, totals, batch)
+        for p in _count(totals.flows[flow_id], done):
+            _export_letter(flow_id, p, now_ms, keys, cursor, totals, batch)
     for flow in {id(flow): flow for flow, _ in settled}.values():
         flow.outbox.store_settled(batch)
     if ledger.kept:
@@ -39,8 +38,10 @@ def store_settled(
         cursor.ledger += block.rows
 
 
-def _count(counted: records.FlowTotals, done: Sequence[Pending]) -> None:
-    rejected, discarded, delivered_bytes = 0, 0, 0
+def _count(counted: records.FlowTotals, done: Sequence[Pending]) -> list[Pending]:
+    """Count settlements; those that were rejected."""
+    rejected: list[Pending] = []
+    discarded, delivered_bytes = 0, 0
     for p in done:
         if p.attempts > 1:
             counted.retried += p.attempts - 1 - min(p.unknown, p.attempts - 1)
@@ -49,14 +50,15 @@ def _count(counted: records.FlowTotals, done: Sequence[Pending]) -> None:
         if p.discarded:
             discarded += 1
             counted.discarded[p.discarded] = counted.discarded.get(p.discarded, 0) + 1
-        elif outcome is not None and outcome.verdict == Verdict.REJECTED:
-            rejected += 1
+        elif outcome is not None and outcome.verdict == _REJECTED:
+            rejected.append(p)
             counted.codes[outcome.code] = counted.codes.get(outcome.code, 0) + 1
         else:
-            delivered_bytes += len(p.export.data)
+            delivered_bytes += p.kept or len(p.data)
     counted.delivered_bytes += delivered_bytes
-    counted.dead_lettered += rejected
-    counted.delivered += len(done) - rejected - discarded
+    counted.dead_lettered += len(rejected)
+    counted.delivered += len(done) - len(rejected) - discarded
+    return rejected
 
 
 def entered(settled: Sequence[tuple[str, Sequence[Pending]]], now_ms: int) -> records.LedgerBlock:
