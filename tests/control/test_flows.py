@@ -269,3 +269,18 @@ def test_searches_leave_what_was_asked_for(store: Store) -> None:
     assert flows.search_flows(control, ANN, body).items == [{"id": made.flow, "name": "Flow", "state": "enabled"}]
     assert flows.search_flows(control, ANN, {"count": "true"}).count == 1
     assert refused(lambda: flows.search_flows(control, ANN, {"projectionFields": "name"})).error_code == "1451-400"
+
+
+def test_null_counts_as_absent_at_every_depth(store: Store) -> None:
+    """When it is made and when it is patched: an answer holds what its schema says, or nothing."""
+    control = plane(store)
+    made = one_of_each(control)
+    body = flow_body(made.source, made.target) | {"description": None}
+    body["transformations"][0]["params"]["profileSelectors"] = {"selectors": None}
+    flow_id = flows.create_flow(control, ANN, body).id
+    shown = flows.get_flow(control, ANN, flow_id)
+    assert "description" not in shown
+    assert shown["transformations"][0]["params"].get("profileSelectors", {}).get("selectors", []) == []
+    patched(control, flow_id, {"op": "add", "path": "/transformations/0/params/segmentSelectors", "value": None})
+    shown = flows.get_flow(control, ANN, flow_id)
+    assert shown["transformations"][0]["params"].get("segmentSelectors", {}).get("selectors", []) == []

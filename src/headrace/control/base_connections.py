@@ -24,7 +24,7 @@ from .lists import Page, listed
 from .paging import Listing
 from .problems import Code, problem, refuse
 from .resources import SETTABLE, Kind, Resource, changeable, secrets_masked, stamped, transition
-from .service import Change, Control, Written, body_of, check_if_match, found, patched, reading, writing
+from .service import Change, Control, Written, body_of, check_if_match, found, patched, reading, stated, writing
 from .store import Query, Reading
 
 __all__ = [
@@ -49,7 +49,7 @@ def create_connection(control: Control, caller: Caller, body: Any) -> Written:
         UseCaseError: 1405-400, or what ``auth.checked`` raises.
     """
     with writing(control, caller, *CONNECT) as change:
-        document = body_of(body, _KEYS, _DROPPED)
+        document = stated(body_of(body, _KEYS, _DROPPED))
         connection_id = control.new_id()
         document, hidden, _ = auth.checked(control, caller.scope, connection_id, document, None)
         made = change.insert(
@@ -107,7 +107,7 @@ def patch_connection(
         old = change.found(Kind.CONNECTION, connection_id)
         changeable(old)
         document = patched(control, old, {**secrets_masked(old), "state": old.state}, operations, if_match)
-        document = body_of(document, (*_KEYS, "state"))
+        document = stated(body_of(document, (*_KEYS, "state")))
         state = _state(old, document.pop("state", None))
         if document.get("connectionSpec") != old.body["connectionSpec"]:
             raise problem(Code.SPEC_FIXED, "the connection spec of a connection cannot be updated; make a new one")

@@ -14,7 +14,19 @@ from .access import CONNECT, Caller, Permission
 from .lists import Page, listed
 from .paging import Listing
 from .resources import Kind, Resource, changeable
-from .service import Change, Control, Written, body_of, check_if_match, found, patched, reading, unused, writing
+from .service import (
+    Change,
+    Control,
+    Written,
+    body_of,
+    check_if_match,
+    found,
+    patched,
+    reading,
+    stated,
+    unused,
+    writing,
+)
 
 __all__ = ["KEYS", "End"]
 
@@ -39,7 +51,7 @@ class End(msgspec.Struct, frozen=True):
     def create(self, control: Control, caller: Caller, body: Any) -> Written:
         """Make one."""
         with writing(control, caller, *CONNECT) as change:
-            document = self.checked(change, _stated(body_of(body, KEYS, self.shown)))
+            document = self.checked(change, stated(body_of(body, KEYS, self.shown)))
             made = change.insert(
                 Resource(
                     kind=self.kind, id=control.new_id(), scope=caller.scope, body=document, refers=_refers(document)
@@ -69,7 +81,7 @@ class End(msgspec.Struct, frozen=True):
             old = change.found(self.kind, resource_id)
             changeable(old)
             body = body_of(patched(control, old, old.body, operations, if_match), KEYS)
-            document = self.checked(change, _stated(body))
+            document = self.checked(change, stated(body))
             made = change.replace(old, msgspec.structs.replace(old, body=document, refers=_refers(document)))
             return Written(id=made.id, etag=made.etag)
 
@@ -81,14 +93,6 @@ class End(msgspec.Struct, frozen=True):
             changeable(resource)
             unused(change, resource)
             change.remove(resource)
-
-
-def _stated(body: dict[str, Any]) -> dict[str, Any]:
-    """A body without what is null, which counts as absent: an answer holds what its schema says, or nothing."""
-    made = {name: each for name, each in body.items() if each is not None}
-    if isinstance(made.get("data"), dict):
-        made["data"] = {name: each for name, each in made["data"].items() if each is not None}
-    return made
 
 
 def _refers(document: dict[str, Any]) -> tuple[str, ...]:

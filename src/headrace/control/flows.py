@@ -18,7 +18,7 @@ from .lists import Page, listed
 from .paging import Listing
 from .problems import Code, problem, refuse
 from .resources import Kind, Resource, changeable, transition
-from .service import Change, Control, Written, body_of, check_if_match, found, patched, reading, writing
+from .service import Change, Control, Written, body_of, check_if_match, found, patched, reading, stated, writing
 from .store import Query
 
 __all__ = [
@@ -55,7 +55,7 @@ def create_flow(control: Control, caller: Caller, body: Any) -> Written:
         if isinstance(body, Mapping) and "state" in body:
             raise problem(Code.STATE_ON_CREATE, "`State` is not allowed in the create flow request.")
         # A copy: what is stamped into it is not whoever calls's.
-        document = patch.apply(body_of(body, _KEYS, _DROPPED), [])
+        document = stated(body_of(body, _KEYS, _DROPPED))
         if _maps(document):
             access.require(caller, ACTIVATE)
         count = change.transaction.count(Query(kind=Kind.FLOW, scope=caller.scope))
@@ -115,7 +115,7 @@ def patch_flow(control: Control, caller: Caller, flow_id: str, operations: Any, 
         old = change.found(Kind.FLOW, flow_id)
         changeable(old)
         before = {name: old.body[name] for name in _KEYS if name in old.body}
-        document = body_of(patched(control, old, before, operations, if_match), _KEYS)
+        document = stated(body_of(patched(control, old, before, operations, if_match), _KEYS))
         changed = {name for name in _KEYS if before.get(name) != document.get(name)}
         if "transformations" in changed:
             access.require(caller, ACTIVATE)

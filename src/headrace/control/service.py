@@ -275,6 +275,20 @@ def body_of(value: Any, keys: Collection[str], dropped: Collection[str] = ()) ->
     return {name: each for name, each in members.items() if name in keys}
 
 
+def stated(document: dict[str, Any]) -> dict[str, Any]:
+    """A document without members that are null, which count as absent: an answer holds what its schema says.
+
+    At every depth but within lists, whose places count; the document itself is left as it is.
+    """
+    return {name: _without_nulls(each) for name, each in document.items() if each is not None}
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return stated(value)
+    return [_without_nulls(each) for each in value] if isinstance(value, list) else value
+
+
 def check_if_match(control: Control, resource: Resource, if_match: str | None) -> None:
     """Refuse when an etag was given and is not the current one; deletes and actions need none."""
     if if_match is not None:
