@@ -211,10 +211,14 @@ def test_the_last_administrator_stays(installation: Sample, visit: Visit) -> Non
 
 
 def test_audiences_are_made_and_deleted(installation: Sample, visit: Visit) -> None:
-    """One made elsewhere is defined by its id and namespace; one in use is not deleted."""
+    """One made elsewhere is defined by its id and namespace, in a form that is folded; one in use is not deleted."""
     visitor = visit(installation)
     assert visitor.post("/ui/audiences", name="New", audienceId="crm-new", namespace="crm").status_code == 303
-    assert "crm-new" in visitor.get("/ui/audiences").text
+    text = visitor.get("/ui/audiences").text
+    assert "crm-new" in text
+    assert '<details class="card make"><summary>' in text
+    wrong = visitor.post("/ui/audiences", name="New", audienceId="crm-new", namespace="crm")
+    assert '<details class="card make" open>' in wrong.text
     assert visitor.post("/ui/audiences/crm-new/delete").status_code == 303
     assert visitor.post("/ui/audiences/crm-loyal/delete").status_code == 400
 
