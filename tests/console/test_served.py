@@ -66,12 +66,28 @@ def test_sizes_are_counted_among_the_stored_profiles(tmp_path: Path) -> None:
     """The list of audiences tells how many members there are, without those who left."""
     with Child(streams={"one": 2}) as kinesis, serving(tmp_path / "data") as server:
         tutorial = Tutorial(server, kinesis.url, "one")
-        server.post(*(member(n, f"person{n}") for n in range(7)), member(8, "gone", "exited"))
+        platforms = server.made(
+            "POST", "/data/core/ups/segment/definitions",
+            {
+                "name": "Qualified", "schema": {"name": "_xdm.context.profile"},
+                "expression": {"type": "PQL", "format": "pql/text", "value": "web.n > 0"},
+            },
+        )["id"]  # fmt: skip
+        updates = [*(member(n, f"person{n}") for n in range(7)), member(8, "gone", "exited")]
+        for one in updates[:3]:
+            one["segmentMembership"]["ups"] = {platforms: one["segmentMembership"]["CRM"]["vip"]}
+        server.post(*updates)
         with signed_in(server) as seen:
             shown = text(seen.get("/ui/audiences").text)
             assert "Counted in all 8 profiles." in shown
             row = shown.partition("VIP")[2]
             assert "CRM 7 " in row, row
+            # Memberships of the platform's own audiences are stored under ups, which the list calls otherwise.
+            assert "AEPSegments 3 " in shown.partition("Qualified")[2], shown
+            first_step = text(seen.get(f"/ui/activate/{tutorial.flow}").text)
+            assert "AEPSegments 3 " in first_step.partition("Qualified")[2], first_step
+            told = server.made("GET", "/headrace/audience-sizes")["audiences"]
+            assert {each["id"]: each["about"] for each in told} == {tutorial.segment: 7, platforms: 3}
             review = seen.post(
                 f"/ui/activate/{tutorial.flow}", step="review", audience=tutorial.segment, etag="",
                 **{f"namespace.{tutorial.segment}": "CRM"},

@@ -31,6 +31,15 @@ def test_everybody_counted_is_exact() -> None:
     assert Sizes(profiles=0, sampled=0, members={}, together=0).of("a", "b") == Size(about=0, exact=True)
 
 
+def test_the_platforms_audiences_are_found_under_both_of_their_namespaces(store: Store) -> None:
+    """Memberships have ``ups`` where the audiences API says ``AEPSegments``; nobody else's namespace is changed."""
+    made = Sizes(profiles=5, sampled=5, members={"ups/x": 4, "CRM/x": 2}, together=0)
+    assert [made.of(each, "x").about for each in ("AEPSegments", "ups", "CRM", "aepsegments")] == [4, 4, 2, 0]
+    runtime = Engine()
+    audience_sizes(plane(store), runtime, ANN, [("AEPSegments", "x")])
+    assert runtime.asked == [("audience-sizes", {"any_of": ["ups/x"]})]
+
+
 def test_an_estimate_has_two_digits() -> None:
     """However many there are."""
     made = Sizes(profiles=1_000_000, sampled=4000, members={"a/b": 1234, "a/c": 1}, together=0)

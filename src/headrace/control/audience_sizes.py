@@ -7,9 +7,12 @@ from typing import Final
 
 import msgspec
 
+from headrace.core.flow import PLATFORM_NAMESPACE
+
 from . import access, engine
 from .access import Caller, Permission
 from .runtime import Runtime
+from .segment_shapes import PLATFORM_SHOWN
 from .service import Control
 
 __all__ = ["audience_sizes"]
@@ -55,8 +58,8 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
         return self.sampled >= self.profiles
 
     def of(self, namespace: str, segment_id: str) -> Size:
-        """Of one audience."""
-        return self._size(self.members.get(f"{namespace}/{segment_id}", 0))
+        """Of one audience, under the namespace that memberships have or the one that the audiences API shows."""
+        return self._size(self.members.get(_counted(namespace, segment_id), 0))
 
     def together_size(self) -> Size:
         """Of the audiences that were asked for, each member counted once."""
@@ -68,6 +71,11 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
         if seen == 0:
             return Size(about=_rounded(self.profiles * _NONE_SEEN // max(1, self.sampled)), below=True)
         return Size(about=_rounded(self.profiles * seen // self.sampled))
+
+
+def _counted(namespace: str, segment_id: str) -> str:
+    """What the engine counts an audience as: no audience of ours is filed under the name the API shows."""
+    return f"{PLATFORM_NAMESPACE if namespace == PLATFORM_SHOWN else namespace}/{segment_id}"
 
 
 def _rounded(count: int) -> int:
@@ -91,6 +99,6 @@ def audience_sizes(
     """
     access.require(caller, (Permission.VIEW_SEGMENTS,))
     engine.in_engines_sandbox(control, caller)
-    wanted = [f"{namespace}/{segment_id}" for namespace, segment_id in together]
+    wanted = [_counted(namespace, segment_id) for namespace, segment_id in together]
     found = engine.asked(runtime, "audience-sizes", any_of=wanted)
     return Sizes(profiles=found["profiles"], sampled=found["of"], members=found["members"], together=found["any"])
