@@ -47,8 +47,16 @@ def test_messages_are_told_masked() -> None:
     name, one = told[1]
     assert (name, one["flow"], one["cause"]) == ("export", "Leads", "entered High propensity")
     assert one["cause_ids"] == "entered crm/crm-high-propensity"
+    assert one["why"] == one["cause"]
     assert "person0@example.com" not in str(one)
     assert "crm-loyal" in one["message"]
+
+
+def test_an_opened_message_tells_its_whole_cause() -> None:
+    """The line names three of a kind and counts the others; what it opens to names them all."""
+    one = {**settled("f", 0), "cause": ["live", ["attribute"], ["a", "b", "c", "d", "e"], [], [], []]}
+    (_, (_, told)) = events([one])[:2]
+    assert (told["cause"], told["why"]) == ("changed a, b, c +2", "changed a, b, c, d, e")
 
 
 def test_the_engine_chooses_what_is_shown(installation: Sample, visit: Callable[..., Visitor]) -> None:

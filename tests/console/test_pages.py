@@ -160,9 +160,17 @@ def test_backfills_are_steered(installation: Sample, visit: Visit) -> None:
 
 
 def test_sending_a_test_record(installation: Sample, visit: Visit) -> None:
-    """The page shows what the destination answered, or why nothing was sent."""
+    """The page shows the record and what the destination answered, each with its name, or why nothing was sent."""
     visitor, flow = visit(installation), installation.flows[0]
-    assert "shardId-000000000001" in visitor.post(f"/ui/destinations/{flow}/test").text
+    sent = visitor.post(f"/ui/destinations/{flow}/test").text
+    assert "<dt>Shard</dt><dd><code>shardId-000000000001</code></dd>" in sent
+    assert "<dt>Answered within</dt><dd><code>21" in sent
+    assert "firstName" in sent
+    assert f'href="/ui/live?flow={flow}"' in sent
+    done = f"/ui/activate/{flow}/done"
+    assert f'href="{done}"' not in sent
+    assert f'href="{done}"' in visitor.post(f"/ui/destinations/{flow}/test", **{"from": "done"}).text
+    assert 'id="tested"' in visitor.get(done).text
     del installation.engine.answers["send-test"]
     refused = visitor.post(f"/ui/destinations/{flow}/test")
     assert refused.status_code == 409
@@ -270,6 +278,20 @@ def test_sizes_of_audiences_are_estimates(installation: Sample, visit: Visit) ->
     assert "about 9 800" in words(visitor.get(f"/ui/activate/{installation.flows[0]}").text)
     installation.engine.down = True
     assert "Loyal customers" in words(visitor.get("/ui/audiences").text)
+
+
+def test_a_long_cause_can_be_read_whole(installation: Sample, visit: Visit) -> None:
+    """Explain names all that changed; a person's list names three, and opens to the others."""
+    cause = ["live", ["attribute"], ["a", "b", "c", "d", "e"], [], [], []]
+    answers = installation.engine.answers
+    entry, explained = answers["ledger"]()[0], answers["explain"]()
+    explained["flows"][0]["cause"] = cause
+    answers |= {"ledger": [{**entry, "cause": cause}], "explain": explained}
+    visitor = visit(installation)
+    whole = words(visitor.get(f"/ui/explain?export={4096:032x}").text)
+    assert "Why changed a, b, c, d, e Export" in whole, whole
+    listed = visitor.get(f"/ui/profile?profile={77:032x}").text
+    assert "<details><summary>changed a, b, c +2</summary>changed a, b, c, d, e</details>" in listed
 
 
 def test_what_is_not_there(installation: Sample, visit: Visit) -> None:

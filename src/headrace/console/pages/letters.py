@@ -61,7 +61,7 @@ def show(visit: Visit) -> Response:
     return visit.page(
         "letter.html", answer=answer, letter=letter, export=export, size_bytes=len(raw),
         content=content if unmask or content is None else hide(content), text=text if unmask else "",
-        unmask=unmask, cause=speaker(letter["export"][8]) if export else "",
+        unmask=unmask, cause=speaker.whole(letter["export"][8]) if export else "",
         names={each.id: each.name for each in overview.rows(visit.control, visit.caller)},
         may_replay=_may_replay(visit, letter.get("flow", ""), letter.get("kind", "")),
         status=200 if letter or not answer.ok else 404,

@@ -162,6 +162,7 @@ def shown(one: Mapping[str, Any], t: Texts, names: Mapping[str, str], speaker: S
         "code": one.get("code"),
         "detail": one.get("detail"),
         "cause": speaker(one.get("cause")),
+        "why": speaker.whole(one.get("cause")),
         "cause_ids": speaker.ids(one.get("cause")),
         "settled_ms": one.get("settled_ms"),
         "latency_ms": one.get("latency_ms"),

@@ -65,6 +65,7 @@ function item(one) {
     cell(one.flow, "soft"), cell(`${one.latency_ms} ms`, "quiet nowrap"));
   const facts = document.createElement("dl");
   facts.className = "facts card-head";
+  fact(facts, words.why, one.why);
   fact(facts, words.reason, [one.code, one.detail].filter(Boolean).join(": "));
   fact(facts, words.export, one.export);
   fact(facts, words.profile, one.profile, one.profile && `/ui/profile?profile=${encodeURIComponent(one.profile)}`);
