@@ -236,7 +236,7 @@ def answers(flow_ids: list[str]) -> dict[str, Any]:
         "backfill-cancel": {},
         "send-test": {
             "outcome": "delivered", "shard": "shardId-000000000001", "sequence": "49590338271490",
-            "size_bytes": 442, "took_ms": 21,
+            "size_bytes": 442, "took_ms": 21, "message": {"person": {"name": {"firstName": "test"}}},
         },
         "profile": _profile,
         "profile-delete": lambda **_: _deletion("settling", flow_ids),

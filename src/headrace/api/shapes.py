@@ -339,7 +339,14 @@ COMPONENTS: Final[dict[str, Schema]] = {
     "ProfileSchema": obj("schema paths etag", schema=FREE, paths=WHOLE, updatedAt=TIME_MS, updatedBy=TEXT, etag=TEXT),
     "NewTestRecord": obj(message={**FREE, "description": "What is sent; a made-up person's message when absent."}),
     "TestRecord": obj(
-        "outcome", outcome=TEXT, shard=TEXT, sequence=TEXT, size_bytes=WHOLE, took_ms=WHOLE, marker=TEXT
+        "outcome",
+        outcome=TEXT,
+        shard=TEXT,
+        sequence=TEXT,
+        size_bytes=WHOLE,
+        took_ms=WHOLE,
+        marker=TEXT,
+        message={**FREE, "description": "What was written, with its mark."},
     ),
     "Activity": obj("items", items=many(FREE), before=WHOLE),
     "NewClient": obj("name roles", name=TEXT, roles=MANY_TEXTS),

@@ -29,7 +29,8 @@ def send_test(control: Control, runtime: Runtime, caller: Caller, flow_id: str, 
         body: ``message``?: what is sent, instead of a message about a made-up person. It is marked in any case.
 
     Returns:
-        ``outcome`` (delivered), ``shard``, ``sequence``, ``size_bytes``, ``took_ms`` and ``marker``.
+        ``outcome`` (delivered), ``shard``, ``sequence``, ``size_bytes``, ``took_ms``, ``message`` as it was
+        written, and ``marker``.
 
     Raises:
         UseCaseError: 1101-404, 3000-400, 3016-503; 3017-400 when the destination did not take it, with its answer.

@@ -22,7 +22,7 @@ from headrace.core.flow import PLATFORM_NAMESPACE
 from headrace.errors import UseCaseError
 
 from .audiences import told_sizes
-from .destination import outcome_words
+from .destination import Tested, outcome
 
 STEPS: Final = ("audiences", "attributes", "review")
 _MOST_AUDIENCES: Final = 1000
@@ -79,16 +79,16 @@ def go_on(visit: Visit) -> Response:
     return _step(visit, draft, wanted if wanted in STEPS else STEPS[0])
 
 
-def _tested(visit: Visit, draft: Draft) -> tuple[str, str, str]:
-    """Send the draft's message about a made-up person; kind, title and words of what came of it."""
+def _tested(visit: Visit, draft: Draft) -> Tested:
+    """Send the draft's message about a made-up person."""
     made = preview.rendered(visit, draft, types=_types(_observed(visit)))
     if made.message is None:
-        return "bad", visit.t("details.test_failed"), made.reason or visit.t("preview.nothing")
+        return Tested(problem=made.reason or visit.t("preview.nothing"))
     body = {"message": made.message}
     answer = engine.tried(lambda: trials.send_test(visit.control, visit.runtime, visit.caller, draft.row.id, body))
     if answer.ok:
-        return "good", visit.t("details.test_sent"), outcome_words(answer)
-    return "bad", visit.t("details.test_failed"), answer.problem
+        return outcome(visit, answer)
+    return Tested(problem=answer.problem)
 
 
 def _step(visit: Visit, draft: Draft, step: str, **context: Any) -> Response:

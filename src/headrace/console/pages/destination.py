@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
+import msgspec
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
@@ -60,7 +62,15 @@ def show(visit: Visit, tab: str = "", **context: Any) -> Response:
     live = live_by_flow(status).get(row.id, {})
     # While the engine does not know the flow yet, there is nothing to say of it.
     standing = engine.tried(lambda: pauses.get_standing(visit.control, visit.runtime, visit.caller, row.id)).value
-    known: dict[str, Any] = {"problem": status.problem, "told": None, "status": 200, **parts, **context}
+    known: dict[str, Any] = {
+        "problem": status.problem,
+        "told": None,
+        "tested": None,
+        "from_done": False,
+        "status": 200,
+        **parts,
+        **context,
+    }
     return visit.page(
         "destination.html", row=row, tab=tab, tabs=TABS, live=live, standing=standing or {},
         pause_mode=overview.own_settings(row.flow).get("pauseMode", pauses.MODES[0]), pause_modes=pauses.MODES,
@@ -291,19 +301,34 @@ def send_test(visit: Visit) -> Response:
     flow_id = visit.path("flow_id")
     answer = engine.tried(lambda: trials.send_test(visit.control, visit.runtime, visit.caller, flow_id))
     if answer.ok:
-        return show(visit, told=("good", visit.t("details.test_sent"), outcome_words(answer)))
-    return show(visit, status=409, told=("bad", visit.t("details.test_failed"), answer.problem))
+        return show(visit, tested=outcome(visit, answer), from_done=visit.field("from") == "done")
+    failed = Tested(problem=answer.problem or visit.t("details.test_failed"))
+    return show(visit, status=409, tested=failed, from_done=visit.field("from") == "done")
 
 
-def outcome_words(answer: engine.Answer) -> str:
-    """What the destination answered to a test record, in one line."""
+class Tested(msgspec.Struct, kw_only=True):
+    """What came of a test record.
+
+    Attributes:
+        problem: Why it was not sent; empty otherwise.
+        facts: Label and value of what the destination answered.
+        message: What was written; None when that is not told.
+    """
+
+    problem: str = ""
+    facts: Sequence[tuple[str, str]] = ()
+    message: Any = None
+
+
+def outcome(visit: Visit, answer: engine.Answer) -> Tested:
+    """What the destination answered to a test record, labelled."""
     value = answer.value if isinstance(answer.value, dict) else {}
-    parts = [str(value[name]) for name in ("shard", "sequence") if value.get(name)]
+    facts = [(visit.t(f"explain.{name}"), str(value[name])) for name in ("shard", "sequence") if value.get(name)]
     if "size_bytes" in value:
-        parts.append(rendering.in_bytes(value["size_bytes"]))
+        facts.append((visit.t("live.size"), rendering.in_bytes(value["size_bytes"])))
     if "took_ms" in value:
-        parts.append(rendering.duration(value["took_ms"]))
-    return " · ".join(parts)
+        facts.append((visit.t("details.test_took"), rendering.duration(value["took_ms"])))
+    return Tested(facts=facts, message=value.get("message"))
 
 
 def _after(visit: Visit, answer: engine.Answer, tab: str) -> Response:

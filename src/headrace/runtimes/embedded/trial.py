@@ -60,6 +60,7 @@ class Answered(msgspec.Struct, kw_only=True):
         sequence: Its sequence number there.
         size_bytes: Of data and partition key.
         took_ms: How long the answer took.
+        message: What was written, with its mark.
         marker: By what it is told on the stream.
     """
 
@@ -69,6 +70,7 @@ class Answered(msgspec.Struct, kw_only=True):
     sequence: str
     size_bytes: int
     took_ms: int
+    message: dict[str, Any]
     marker: str = f"{BLOCK}.cause.kind: {KIND}"
 
 
@@ -115,7 +117,7 @@ async def send_test(
         )
     return Answered(
         flow=flow_id, outcome="delivered", shard=outcome.shard, sequence=outcome.sequence,
-        size_bytes=len(record.data) + len(record.key), took_ms=took_ms,
+        size_bytes=len(record.data) + len(record.key), took_ms=took_ms, message=plain,
     )  # fmt: skip
 
 
