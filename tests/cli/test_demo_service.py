@@ -138,6 +138,9 @@ def test_the_whole_product_until_ctrl_c(tmp_path: Path) -> None:
     """A link that signs in once, a flow with messages delivered, another stream to connect; then nothing is left."""
     with terminal("demo", "--profiles", "200", data=tmp_path) as demo:
         demo.until(lambda shown: re.search(r"[1-9]\d* messages delivered", shown))
+        # The bell of the console is red over it, so that its cause is said beforehand.
+        assert "malformed on purpose: the bell" in demo.shown()
+        demo.until(lambda shown: re.search(r"[1-9]\d* malformed and refused", shown))
         shown = demo.shown()
         (link,) = re.findall(r"(http://127\.0\.0\.1:\d+)(/ui/sign-in/\S+)", shown)
         with httpx.Client(base_url=link[0], follow_redirects=True, timeout=BOUND_S) as browser:

@@ -204,7 +204,10 @@ class _Visit:
             ("REST API", f"{said['api']}/data/foundation/flowservice (docs/api.md), after"),
             ("", plain(self._exported(said["api"], said["collection"]))),
             ("collection", said["collection"].replace("{inlet}", "demo")),
-            ("local Kinesis", f"{self._server.endpoint_url}, streams {streams}, any keys"),
+            (
+                "local Kinesis",
+                f"{self._server.endpoint_url}, streams {streams}, any keys, any region ({self._server.region})",
+            ),
             ("data", plain(str(self._settings.data_dir))),
         )
         self._console.print("\nHeadrace runs. Open the console:\n", style="bold")
@@ -212,7 +215,12 @@ class _Visit:
             self._console.print(f"  [dim]{name:<14}[/dim] {words}", soft_wrap=True)
         if now.starts > 1:
             self._gone_on(serving)
-        self._console.print(f"\nPeople come and go, {rate} updates a second, until Ctrl-C.\n", style="dim")
+        self._console.print(f"\nPeople come and go, {rate} updates a second, until Ctrl-C.", style="dim")
+        self._console.print(
+            "A few of the updates are malformed on purpose: the bell of the console then tells that updates were\n"
+            "refused, which is no fault of yours.\n",
+            style="dim", soft_wrap=True,
+        )  # fmt: skip
 
     def _exported(self, api: str, collection: str) -> str:
         """What docs/api.md takes from the environment."""
@@ -267,6 +275,8 @@ class _Visit:
             totals = serving.engine.totals
             delivered = sum(each.delivered for each in totals.flows.values())
             words = f"{self._sent:,} updates · {totals.profiles:,} profiles · {delivered:,} messages delivered"
+            if refused := sum(totals.refused.values()):
+                words += f" · {refused:,} malformed and refused"
             self._line(words)
 
     def _line(self, words: str) -> None:
