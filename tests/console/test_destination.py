@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Callable
 from typing import Any
@@ -103,3 +104,19 @@ def test_the_wizard_sets_own_alerts(installation: Sample, visit: Visit) -> None:
     assert "Do not tell of" not in words(connector.get(details).text)
     plain = connector.post(details, name="Plain", then="exit").headers["location"]
     assert own(installation, plain.rpartition("/")[2]) == {}
+
+
+def test_what_was_excluded_is_explained_beside_the_figures(installation: Sample, visit: Visit) -> None:
+    """The tile counts what runs count; a sentence has the commonest reason, and leads to all of the latest run's."""
+    flow_id, visitor = installation.flows[0], visit(installation)
+    standing = installation.engine.answers["status"]["totals"]["flows"][flow_id]
+    standing |= {"held": {"no-relevant-change": 608, "not-a-member": 20_100}, "discarded": {"operator": 2}}
+    page = visitor.get(f"/ui/destinations/{flow_id}").text
+    assert "Excluded 20 710" in words(page)
+    assert "up to half a minute behind" in words(page)
+    assert "for this reason: The profile is in none of the destination's audiences" in html.unescape(words(page))
+    (to,) = re.findall(r'href="(/ui/destinations/[^"]+)#excluded"', page)
+    assert 'id="excluded"' in visitor.get(to).text
+    assert "All reasons are in its runs" in words(visitor.get(f"/ui/destinations/{flow_id}?tab=backfills").text)
+    standing |= {"held": {}, "discarded": {}}
+    assert "for this reason" not in words(visitor.get(f"/ui/destinations/{flow_id}").text)
