@@ -112,6 +112,8 @@ def _step(visit: Visit, draft: Draft, step: str, **context: Any) -> Response:
         observed = _observed(visit)
         shown["observed"] = observed
         shown["tree"] = drafts.schema_tree(observed.value or [])
+        fresh = not draft.row.audiences and not draft.row.paths
+        shown["suggested"] = [each for each in drafts.USUAL if fresh and each in draft.paths]
         shown["paths_seen"] = {each["path"] for each in observed.value or []}
     if step == "review":
         made = preview.rendered(visit, draft, types=_types(_observed(visit)))

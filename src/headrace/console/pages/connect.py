@@ -78,7 +78,12 @@ def _account_page(visit: Visit, spec: Spec, found: list[dict[str, Any]], *, use:
         "connect_account.html",
         steps=STEPS, spec=spec, accounts=found, use=use, way=way,
         required=[each for each in way.parameters if each.required] if way else [],
-        optional=[each for each in way.parameters if not each.required] if way else [],
+        # Whoever connects to a local Kinesis needs the endpoint; the rest is for few.
+        optional=sorted(
+            (each for each in way.parameters if not each.required), key=lambda each: each.name != "endpointUrl"
+        )
+        if way
+        else [],
         **shown,
     )  # fmt: skip
 

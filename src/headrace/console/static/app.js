@@ -69,3 +69,13 @@ document.addEventListener("change", async (event) => {
 document.addEventListener("change", (event) => {
   if (event.target.matches("[data-submit]")) event.target.form.requestSubmit();
 });
+
+// What an answer brings and the next step hangs on, such as a check's outcome, comes into view and takes the focus.
+function reach(within) {
+  const reached = within.querySelector("[data-reached]");
+  if (!reached) return;
+  reached.scrollIntoView({ block: "nearest" });
+  reached.focus({ preventScroll: true });
+}
+document.addEventListener("htmx:afterSettle", (event) => reach(event.target.parentElement || event.target));
+document.addEventListener("DOMContentLoaded", () => reach(document));
