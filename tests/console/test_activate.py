@@ -58,7 +58,7 @@ def test_steps_carry_everything_and_finish_stores_it(installation: Sample, visit
     fields["switch.metadata"] = ["true"]
     review = visitor.post(path, step="review", **fields).text
     assert flow_of(installation, flow) == before
-    assert "3 audiences of 250 recommended" in review
+    assert "Audiences: 3, of at most 250 recommended" in review
     assert "Downloaded the white paper" in review
     done = visitor.get(visitor.post(path, step="finish", **carried(review)).headers["location"]).text
     assert "3 audiences are activated" in done

@@ -92,7 +92,7 @@ def activate(tab: Tab) -> None:
     expect(page.locator("#preview")).to_contain_text("tier")
     expect(page.locator("#preview")).to_contain_text("gold")
     page.get_by_role("button", name="Next").click()
-    expect(page.get_by_text("1 audiences of 250")).to_be_visible()
+    expect(page.get_by_text("Audiences: 1, of at most 250")).to_be_visible()
     page.get_by_role("button", name="Send test record").click()
     expect(page.locator("#tested")).to_contain_text("shardId-")
     page.get_by_role("button", name="Finish").click()
