@@ -148,7 +148,11 @@ def _identities(found: Any) -> tuple[list[Identity], Identity]:
     for code, entries in found.items():
         namespace = code.lower()
         if not isinstance(entries, list) or not 0 < len(namespace) <= MAX_IDENTITY_CHARS or "\0" in namespace:
-            _refuse("bad-identity", "identityMap", "a namespace is not of 1 to 1,024 characters, or does not hold an array")
+            _refuse(
+                "bad-identity",
+                "identityMap",
+                "a namespace is not of 1 to 1,024 characters, or does not hold an array",
+            )
         for entry in entries:
             key = entry.get("id") if isinstance(entry, dict) else None
             if not isinstance(key, str) or not 0 < len(key) <= MAX_IDENTITY_CHARS:
