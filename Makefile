@@ -58,7 +58,7 @@ check: .venv/.dev ## Format, lint, types, the rule between rooms, and the fast t
 	@$(BIN)/mypy src tests
 	@$(BIN)/lint-imports
 	@$(BIN)/pytest -q -m "not slow and not moto and not kinesis_local and not postgres and not browser" --hypothesis-profile=quick \
-		$(addprefix --ignore=tests/,api cli console e2e runtimes sources) $(ARGS)
+		$(addprefix --ignore=tests/,api bootstrap cli console e2e runtimes sources) $(ARGS)
 
 fmt: .venv/.dev ## Format, and mend what can be mended
 	@$(BIN)/ruff format .
