@@ -94,7 +94,7 @@ def test_the_wizard_sets_own_alerts(installation: Sample, visit: Visit) -> None:
     """For who may activate; others see that alerts are the installation's."""
     details = f"/ui/connect/{KINESIS_ID}/{installation.accounts[0]}/{installation.targets[0]}"
     visitor = visit(installation)
-    assert "Do not tell of" in words(visitor.get(details).text)
+    assert "Every alert is raised, except" in words(visitor.get(details).text)
     wrong = visitor.post(details, name="More", skipPercent="-1", then="exit")
     assert wrong.status_code == 400
     assert 'class="wrong"' in wrong.text.partition('id="f-skipPercent"')[2][:700]
