@@ -101,7 +101,7 @@ def test_the_wizard_sets_own_alerts(installation: Sample, visit: Visit) -> None:
     done = visitor.post(details, name="More", skipPercent="5", then="exit")
     assert own(installation, done.headers["location"].rpartition("/")[2]) == {"alerts": {"skipPercent": 5}}
     connector = visit(installation, "connector")
-    assert "Do not tell of" not in words(connector.get(details).text)
+    assert "Every alert is raised, except" not in words(connector.get(details).text)
     plain = connector.post(details, name="Plain", then="exit").headers["location"]
     assert own(installation, plain.rpartition("/")[2]) == {}
 
