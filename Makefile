@@ -19,13 +19,13 @@ NODE := tests/node
 ARGS ?=
 NAME ?=
 # Compiled with mypyc for wheels, benchmarks and a second run of their tests; never where one develops.
-COMPILED := $(addprefix headrace/,$(addprefix core/,cause.py envelope.py lifetimes.py link.py merge.py message.py paths.py prepared.py \
-	step.py times.py update.py view.py) $(addprefix destinations/,block.py dispatch.py flight.py lanes.py learning.py \
+COMPILED := $(addprefix headrace/,$(addprefix core/,cause.py envelope.py export.py lifetimes.py link.py merge.py message.py paths.py \
+	prepared.py step.py times.py update.py view.py) $(addprefix destinations/,block.py dispatch.py flight.py lanes.py learning.py \
 	paced.py pending.py rates.py ready.py retries.py shards.py verdicts.py kinesis/encoder.py) state/keys.py \
 	$(addprefix runtimes/embedded/,decide.py decision.py entries.py lookup.py marks.py outbox.py settle.py))
 CC_HERE := $(shell command -v cc)
 
-.PHONY: help install run test compiled check fmt docs bench soak test-compiled wheel node-modules postgres browser requirements clean
+.PHONY: help install run test compiled check types fast fmt docs bench soak test-compiled wheel node-modules postgres browser requirements clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -55,10 +55,15 @@ build/compiled/.done: .venv/.dev $(addprefix src/,$(COMPILED)) $(shell find src 
 check: .venv/.dev ## Format, lint, types, the rule between rooms, and the fast tests of the inner rooms
 	@$(BIN)/ruff format --check . || { echo "make fmt formats them"; exit 1; }
 	@$(BIN)/ruff check --quiet .
-	@$(BIN)/mypy src tests
 	@$(BIN)/lint-imports
+	@$(MAKE) -s -j2 --output-sync types fast
+
+types: .venv/.dev
+	@$(BIN)/mypy src tests
+
+fast: .venv/.dev
 	@$(BIN)/pytest -q -m "not slow and not moto and not kinesis_local and not postgres and not browser" --hypothesis-profile=quick \
-		$(addprefix --ignore=tests/,api bootstrap cli console e2e runtimes sources) $(ARGS)
+		$(addprefix --ignore=tests/,api bootstrap cli console control e2e runtimes sources) $(ARGS)
 
 fmt: .venv/.dev ## Format, and mend what can be mended
 	@$(BIN)/ruff format .

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from headrace.control import configuration, connection_rules
 from headrace.control.configuration import Configuration
-from headrace.core import compile, flow_settings, selectors
+from headrace.core import canonical, compile, flow_settings, selectors
 from headrace.core import flow as flows
 from headrace.destinations import registry
 from headrace.errors import ConfigurationError
@@ -96,7 +96,7 @@ def test_the_defaults_of_the_engine() -> None:
 def test_the_canonical_text_gives_the_same_snapshot_without_secrets() -> None:
     """What lies in the journal rebuilds version and digests, and holds no credential."""
     found = parse(root())
-    assert flows.compile_canonical(found.canonical) == found.snapshot
+    assert canonical.compile_canonical(found.canonical) == found.snapshot
     for secret in (b"hidden", b"keyId", b"eu-1"):
         assert secret not in found.canonical
 
@@ -273,7 +273,7 @@ def test_what_was_referenced_is_in_no_report(way: tuple[Any, ...]) -> None:
         assert leak not in str(found.warnings)
         if way[0] == "connections":
             assert leak.encode() not in found.canonical
-            assert flows.canonical(found.snapshot) == found.canonical
+            assert canonical.canonical(found.snapshot) == found.canonical
 
 
 def test_no_text_of_a_configuration_holds_a_secret() -> None:
@@ -329,7 +329,7 @@ def test_any_change_is_a_configuration_or_a_report(changes: list[tuple[tuple[Any
     if isinstance(found, ConfigurationError):
         assert found.mistakes
     else:
-        assert flows.compile_canonical(found.canonical) == found.snapshot
+        assert canonical.compile_canonical(found.canonical) == found.snapshot
 
 
 def test_every_cut_of_a_file_is_a_configuration_or_a_report() -> None:

@@ -13,7 +13,7 @@ from headrace.control.publish import publish, read
 from headrace.control.resources import Kind
 from headrace.control.service import Control
 from headrace.control.store import Store
-from headrace.core import flow as core_flow
+from headrace.core import canonical
 from headrace.errors import ConfigurationError
 
 from .plane import ANN, SCOPE, SECRET, flow_body, memory_body, one_of_each, plane
@@ -58,7 +58,7 @@ def test_it_is_what_a_file_with_the_same_resources_gives(store: Store) -> None:
         expected.canonical,
     )
     assert found.targets[made.flow].revealed()["secretKey"] == SECRET
-    assert core_flow.compile_canonical(found.canonical) == found.snapshot
+    assert canonical.compile_canonical(found.canonical) == found.snapshot
     assert SECRET.encode() not in found.canonical
 
 

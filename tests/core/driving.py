@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from headrace.core import flow as flows
+from headrace.core import canonical
 from headrace.core.envelope import Envelope, decode, encode
 from headrace.core.flow import CompiledFlow, MappedSegment, Snapshot
 from headrace.core.link import Guards, Link, Row, link, name
@@ -51,13 +51,13 @@ def flow(*segments: str, id: str = "f", paths: tuple[str, ...] = (), **fields: A
     for text in segments:
         namespace, _, segment_id = text.rpartition("/")
         mapped.setdefault(namespace or "ups", {})[segment_id] = MappedSegment()
-    return flows.build(**{
+    return canonical.build(**{
         "id": id, "name": id.upper(), "spec_id": "spec", "segments": mapped, "paths": paths, **fields,
     })  # fmt: skip
 
 
 def snapshot(*made: CompiledFlow, **settings: Any) -> Snapshot:
-    return flows.snapshot(made, **settings)
+    return canonical.snapshot(made, **settings)
 
 
 class Profiles:

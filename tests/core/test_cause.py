@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from headrace.core import flow as flows
+from headrace.core import canonical
 from headrace.core.flow import Consent, MappedSegment
 from headrace.core.model import Delete, Export
 from headrace.core.reasons import HELD
@@ -246,7 +246,7 @@ def test_an_audience_counts_between_its_dates() -> None:
     dated = MappedSegment(
         start_date="2026-01-02", end_date="2026-01-02", start_ms=NOW_MS + DAY_MS, end_ms=NOW_MS + 2 * DAY_MS
     )
-    of = flows.build(
+    of = canonical.build(
         id="f", name="F", spec_id="s", segments={"ups": {"vip": dated, "always": MappedSegment()}}, paths=("x",)
     )
     profiles = Profiles(snapshot(of))

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.core import flow as flows
-from headrace.core import paths
+from headrace.core import canonical, paths
 from headrace.core.flow import CompiledFlow, Consent, FlowAlerts, MappedSegment, PartitionKey, Snapshot
 
 SEGMENT = MappedSegment(
@@ -26,7 +25,7 @@ DEFAULTS: dict[str, Any] = {
 
 
 def built(**changes: Any) -> CompiledFlow:
-    return flows.build(**{**DEFAULTS, **changes})
+    return canonical.build(**{**DEFAULTS, **changes})
 
 
 def with_segment(**changes: Any) -> dict[str, Any]:
@@ -102,7 +101,7 @@ def test_f1_what_is_included_counts(name: str) -> None:
 
 def test_f1_every_field_is_in_one_of_the_two_lists() -> None:
     """A field that is added to a flow must be put to the test here."""
-    derived = flows._DERIVED | {"digest"}
+    derived = canonical._DERIVED | {"digest"}
     named = {name for change in CHANGES + NO_CHANGES for name in change}
     assert named == set(CompiledFlow.__struct_fields__) - derived
 
@@ -110,18 +109,18 @@ def test_f1_every_field_is_in_one_of_the_two_lists() -> None:
 def test_f2_the_version_is_of_the_content_and_not_of_its_order() -> None:
     """Flows in another order have the same version; any other content has another."""
     one, two = built(), built(id="g")
-    base = flows.snapshot([one, two])
-    assert flows.snapshot([two, one]) == base
+    base = canonical.snapshot([one, two])
+    assert canonical.snapshot([two, one]) == base
     others = [
-        flows.snapshot([one]),
-        flows.snapshot([one, built(id="g", name="x")]),
-        flows.snapshot([one, built(id="g", alerts=FlowAlerts(lag_s=5))]),
-        flows.snapshot([one, two], merge_by="timestamp"),
-        flows.snapshot([one, two], max_identities=51),
-        flows.snapshot([one, two], unstitchable=["ip"]),
+        canonical.snapshot([one]),
+        canonical.snapshot([one, built(id="g", name="x")]),
+        canonical.snapshot([one, built(id="g", alerts=FlowAlerts(lag_s=5))]),
+        canonical.snapshot([one, two], merge_by="timestamp"),
+        canonical.snapshot([one, two], max_identities=51),
+        canonical.snapshot([one, two], unstitchable=["ip"]),
     ]
     assert len({base.version, *(other.version for other in others)}) == len(others) + 1
-    assert flows.snapshot([], unstitchable=["B", "a"]) == flows.snapshot([], unstitchable=["A", "b"])
+    assert canonical.snapshot([], unstitchable=["B", "a"]) == canonical.snapshot([], unstitchable=["A", "b"])
 
 
 @st.composite
@@ -142,20 +141,20 @@ def compiled(draw: st.DrawFn) -> CompiledFlow:
 @given(st.lists(compiled(), max_size=3, unique_by=lambda flow: flow.id), st.lists(st.text("aB", max_size=2)))
 def test_f3_the_canonical_text_makes_the_same_snapshot(made: list[CompiledFlow], namespaces: list[str]) -> None:
     """Version, digests and everything else come back from the text."""
-    before = flows.snapshot(made, merge_by="timestamp", max_identities=7, unstitchable=namespaces)
-    after = flows.compile_canonical(flows.canonical(before))
+    before = canonical.snapshot(made, merge_by="timestamp", max_identities=7, unstitchable=namespaces)
+    after = canonical.compile_canonical(canonical.canonical(before))
     assert after == before
-    assert flows.canonical(after) == flows.canonical(before)
+    assert canonical.canonical(after) == canonical.canonical(before)
 
 
 def test_a_text_of_an_older_version_keeps_its_version_and_digests() -> None:
     """Fields that were not there yet take their defaults; what was hashed then stays."""
     old = b'{"format":1,"merge_by":"arrival","max_identities":50,"unstitchable":[],"flows":[{"id":"f","name":"n",'
     old += b'"spec_id":"s","segments":{"ups":{"a":{}}},"digest":"0123456789abcdef"}]}'
-    made = flows.compile_canonical(old)
+    made = canonical.compile_canonical(old)
     assert made.flows[0].digest == "0123456789abcdef"
     assert made.flows[0].same_value is True
-    assert made.version == flows.compile_canonical(old).version != flows.snapshot(made.flows).version
+    assert made.version == canonical.compile_canonical(old).version != canonical.snapshot(made.flows).version
 
 
 @pytest.mark.parametrize(
@@ -171,7 +170,7 @@ def test_a_text_of_an_older_version_keeps_its_version_and_digests() -> None:
 def test_a_text_that_is_none_is_refused(text: bytes) -> None:
     """What ``canonical`` did not write, or a later version wrote, is a ValueError."""
     with pytest.raises(ValueError, match=r"canonical|format"):
-        flows.compile_canonical(text)
+        canonical.compile_canonical(text)
 
 
 def test_build_refuses_a_text_that_is_no_path() -> None:
@@ -250,6 +249,6 @@ def test_concerns_is_false_only_when_no_flow_maps_anything_stated(
     attributes: dict[str, Any], memberships: list[tuple[str, str]]
 ) -> None:
     """The quick question answers as a look at each flow would."""
-    snapshot = flows.snapshot([built(), built(id="g", segments={"aam": {"u": SEGMENT}}, paths=("q",))])
+    snapshot = canonical.snapshot([built(), built(id="g", segments={"aam": {"u": SEGMENT}}, paths=("q",))])
     assert snapshot.concerns(attributes, memberships) is concerned(snapshot, attributes, memberships)
     assert snapshot.by_id["g"].paths == ("q",)

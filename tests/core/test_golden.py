@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from headrace.core import flow as flows
+from headrace.core import canonical as configurations
 from headrace.core.envelope import Envelope, decode, encode
 from headrace.core.flow import MappedSegment
 from headrace.core.model import FORMAT, Export, FlowMark
@@ -66,7 +66,7 @@ def people() -> Profiles:
         "segments": {"ups": {"hot": named, "gone": MappedSegment()}},
     }  # fmt: skip
     profiles = Profiles(snapshot(
-        flows.build(**everything),
+        configurations.build(**everything),
         flow("hot", id="flow-plain", paths=("personalEmail.address", "tags", "person.name.lastName")),
         flow("hot", id="flow-mapped", membership_scope="mapped", metadata=True, deliver="joinedLeft"),
     ))  # fmt: skip

@@ -136,11 +136,11 @@ def test_a_rule_that_is_off_does_nothing() -> None:
 
 def test_a_text_without_rules_is_of_a_time_without_them() -> None:
     """Journals of before come to what they came to then."""
-    from headrace.core import flow as flows
+    from headrace.core import canonical
 
     old = b'{"format":1,"merge_by":"arrival","max_identities":50,"unstitchable":[],"flows":[]}'
-    assert flows.compile_canonical(old).lifetimes == FOREVER
-    assert flows.compile_canonical(flows.canonical(snapshot())).lifetimes == Lifetimes()
+    assert canonical.compile_canonical(old).lifetimes == FOREVER
+    assert canonical.compile_canonical(canonical.canonical(snapshot())).lifetimes == Lifetimes()
 
 
 def test_a_glance_sees_what_is_stored() -> None:

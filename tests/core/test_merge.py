@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.core.envelope import Envelope, encode
+from headrace.core.export import bucket_of
 from headrace.core.flow import Consent
 from headrace.core.merge import add_identities, fold_attributes, fold_memberships, join, merged, newer_fields
 from headrace.core.model import FORMAT, Delete, FlowMark, Identity, Membership, MembershipChange
-from headrace.core.step import bucket_of
 from headrace.core.times import from_ms
 
 from .driving import NOW_MS, T1, T2, Profiles, flow, snapshot, update

@@ -8,8 +8,7 @@ import msgspec
 import pytest
 from hypothesis import given
 
-from headrace.core import flow as flows
-from headrace.core import message
+from headrace.core import canonical, message
 from headrace.core.flow import CompiledFlow, MappedSegment
 from headrace.core.model import Cause, Membership
 from headrace.core.paths import project
@@ -120,7 +119,7 @@ def test_names_and_timestamps_are_of_mapped_audiences_only() -> None:
     new = {"lastQualificationTime": "2025-01-02T00:00:00Z", "status": "exited"}
     times = {"createdAt": 1, "updatedAt": 2, "mappingCreatedAt": 3, "mappingUpdatedAt": 4}
     for names, timestamps in ((True, True), (True, False), (False, True)):
-        part = rendered(flows.build(**base, include_names=names, include_timestamps=timestamps))
+        part = rendered(canonical.build(**base, include_names=names, include_timestamps=timestamps))
         extras = ({"name": "Very important"} if names else {}) | (times if timestamps else {})
         assert part == {"aam": {"x": vip}, "ups": {"vip": vip | extras, "new": new}}
 

@@ -17,8 +17,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from headrace.core.canonical import canonical
 from headrace.core.envelope import decode, encode
-from headrace.core.flow import CompiledFlow, Consent, PartitionKey, Snapshot, canonical
+from headrace.core.flow import CompiledFlow, Consent, PartitionKey, Snapshot
 from headrace.core.model import Backfill, Delete, Export, Replay, Tick
 from headrace.core.times import from_ms
 from headrace.errors import UpdateRefusedError

@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from headrace.core.export import bucket_of
 from headrace.core.flow import Consent, PartitionKey
 from headrace.core.link import digest, name
 from headrace.core.model import BUCKETS, Backfill, Delete, Export, Identity, Replay, Tick
-from headrace.core.step import bucket_of
 from headrace.core.times import canonical, from_ms, to_ms
 
 from .driving import KEY, NOW_MS, T1, T2, Profiles, flow, snapshot, update

@@ -13,6 +13,7 @@ import pytest
 
 from headrace.cli.explain import page
 from headrace.clock import Manual
+from headrace.core import canonical
 from headrace.core import flow as flows
 from headrace.core.flow import MappedSegment
 from headrace.runtimes.embedded.explain import answer
@@ -38,7 +39,7 @@ QUESTIONS: dict[str, dict[str, str]] = {
 def examples() -> dict[str, str]:
     """Command to what it prints, of a run of three updates."""
     segments = {"ups": {"loyal": MappedSegment(name="Loyal customers")}}
-    flow = flows.build(
+    flow = canonical.build(
         id="crm", name="CRM", spec_id="memory", segments=segments, paths=("person.name.firstName", "loyalty.tier"),
         consent=flows.Consent(("consents", "marketing", "email", "val"), ("y",)),
     )  # fmt: skip

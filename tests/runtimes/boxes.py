@@ -11,8 +11,8 @@ import msgspec
 import pytest
 
 from headrace.clock import Manual
+from headrace.core.export import bucket_of
 from headrace.core.model import Cause, Export
-from headrace.core.step import bucket_of
 from headrace.destinations import dispatch
 from headrace.destinations.base import Limits
 from headrace.destinations.dispatch import Dispatcher, Pending

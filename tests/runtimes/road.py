@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from headrace.clock import Clock, Manual
-from headrace.core import flow as flows
+from headrace.core import canonical
 from headrace.core.flow import CompiledFlow, MappedSegment, Snapshot
 from headrace.destinations.base import Limits, Outcome
 from headrace.destinations.memory import MemoryStream, Rule
@@ -78,12 +78,12 @@ def members(count: int, profiles: int, first: int = 0) -> list[bytes]:
 def flow(flow_id: str = "f", **settings: Any) -> CompiledFlow:
     """A flow of the audience ``vip`` with the attribute ``n``."""
     fields = {"name": flow_id, "spec_id": "memory", "segments": {VIP[0]: {VIP[1]: MappedSegment()}}, "paths": ("n",)}
-    return flows.build(id=flow_id, **(fields | settings))
+    return canonical.build(id=flow_id, **(fields | settings))
 
 
 def snapshot(*compiled: CompiledFlow, **settings: Any) -> Snapshot:
     """A configuration of these flows, or of one."""
-    return flows.snapshot(compiled or [flow()], **settings)
+    return canonical.snapshot(compiled or [flow()], **settings)
 
 
 # -- the source -----------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import msgspec
 import pytest
 
+from headrace.core import canonical as configurations
 from headrace.core import flow as flows
 from headrace.core.flow import MappedSegment
 from headrace.core.model import Delete, Tick
@@ -53,7 +54,7 @@ def planned(flow_id: str, plan: FlowPlan) -> flows.CompiledFlow:
     segments: dict[str, dict[str, MappedSegment]] = {}
     for namespace, segment_id in plan.segments:
         segments.setdefault(namespace, {})[segment_id] = MappedSegment()
-    return flows.build(
+    return configurations.build(
         id=flow_id, name=flow_id.title(), spec_id="memory", segments=segments, paths=tuple(plan.paths),
         membership_scope=plan.scope, metadata=True,
         **{f"trigger_{t}": t in plan.triggers for t in ("segment", "identity", "attribute")},

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headrace.core.export import bucket_of
 from headrace.core.model import Export
-from headrace.core.step import bucket_of
 from headrace.destinations.base import Limits, Verdict
 from headrace.destinations.dispatch import Pending
 from headrace.destinations.memory import Rule

@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from headrace.clock import System
-from headrace.core import flow as flows
+from headrace.core import canonical
 from headrace.core.flow import Snapshot
 from headrace.errors import RefusedError
 from headrace.runtimes.embedded.above import Above
@@ -63,7 +63,7 @@ def answer(state: State, settings: Settings, engine: Engine | None, wanted: Mapp
     """
     asked = given(Wanted, wanted)
     keys = Keys(settings.sandbox)
-    new = flows.compile_canonical(asked.new.encode())
+    new = canonical.compile_canonical(asked.new.encode())
     if asked.recent:
         recent = Recent(state, keys, min(asked.recent, MOST))
         if not recent.config:
@@ -91,14 +91,14 @@ def of_file(new: Snapshot, old: Snapshot, asked: Wanted, settings: Settings, sta
 
 def _old(asked: Wanted, engine: Engine | None) -> Snapshot | None:
     if asked.old:
-        return flows.compile_canonical(asked.old.encode())
+        return canonical.compile_canonical(asked.old.encode())
     return engine.in_force.configured if engine is not None else None
 
 
 def _stored(state: State, keys: Keys, version: str) -> Snapshot:
     """A configuration that was in force; one without flows where there was none."""
     stored = state.get_many([keys.named(CONFIGURATION, version)])[0] if version else None
-    return flows.compile_canonical(stored) if stored else flows.snapshot([])
+    return canonical.compile_canonical(stored) if stored else canonical.snapshot([])
 
 
 def _read(path: Path, most: int) -> Iterator[Inputs]:

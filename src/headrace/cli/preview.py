@@ -43,7 +43,7 @@ def preview(
     """
     from headrace import bootstrap
     from headrace.bootstrap.previews import Wanted, of_file
-    from headrace.core import flow as flows
+    from headrace.core import canonical
 
     if bool(file) == bool(recent):
         raise RefusedError("name either a file of updates with --input, or inputs of the journal with --recent")
@@ -56,7 +56,7 @@ def preview(
         input=str(Path(file).resolve()) if file else "", limit=limit, rate=rate, empty=empty,
     )  # fmt: skip
     if file and not (loaded.data_dir / "FORMAT").exists():
-        before = old.snapshot if old is not None else flows.snapshot([])
+        before = old.snapshot if old is not None else canonical.snapshot([])
         found = msgspec.to_builtins(of_file(new.snapshot, before, wanted, loaded, None))
     else:
         found = bootstrap.read_folder(loaded, "preview", **msgspec.to_builtins(wanted))

@@ -17,6 +17,7 @@ from headrace.control.access import Permission
 from headrace.control.resources import Kind
 from headrace.control.service import reading
 from headrace.control.store import Query
+from headrace.core import canonical as _canonical
 from headrace.core import flow as _flow
 from headrace.core.flow import PLATFORM_NAMESPACE
 from headrace.core.paths import PathMistake, parse
@@ -110,7 +111,7 @@ def _step(made: Preview, flow: _flow.CompiledFlow, body: Mapping[str, Any], now_
         made.reason = str(error)
         return made
     profile_id = hashlib.blake2b(b"preview", digest_size=16).hexdigest()
-    done = step(None, (), update, update.identities, profile_id, 1, now_ms, _flow.snapshot([flow]))
+    done = step(None, (), update, update.identities, profile_id, 1, now_ms, _canonical.snapshot([flow]))
     if not done.exports:
         made.reason = HELD.get(done.held[0], done.held[0])
         return made

@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from headrace import settings
+from headrace.core import canonical as _canonical
 from headrace.core import compile as _compile
 from headrace.core import flow as _flow
 from headrace.core.compile import READ_ONLY
@@ -152,8 +153,8 @@ class _Reader:
             if compiled.flow and target:
                 flows.append(compiled.flow)
                 targets[compiled.flow.id] = target
-        snapshot = _flow.snapshot(flows, **self._settings())
-        return Configuration(snapshot, targets, report.warnings, _flow.canonical(snapshot))
+        snapshot = _canonical.snapshot(flows, **self._settings())
+        return Configuration(snapshot, targets, report.warnings, _canonical.canonical(snapshot))
 
     def _entities(self, section: str) -> list[tuple[Mapping[str, Any], str]]:
         """Each object of a section with its place; ids are held to be unique."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from headrace.core import canonical as _canonical
 from headrace.core import flow as _flow
 from headrace.core.report import Report
 from headrace.destinations.base import Spec
@@ -114,8 +115,8 @@ def publish(
             found[each.id] = target
     if mistakes:
         raise ConfigurationError(mistakes=mistakes)
-    snapshot = _flow.snapshot(flows, merge_by=merge_by, max_identities=max_identities, unstitchable=unstitchable)
-    return Configuration(snapshot, found, warnings, _flow.canonical(snapshot))
+    snapshot = _canonical.snapshot(flows, merge_by=merge_by, max_identities=max_identities, unstitchable=unstitchable)
+    return Configuration(snapshot, found, warnings, _canonical.canonical(snapshot))
 
 
 def _target(

@@ -13,6 +13,7 @@ import msgspec
 
 from headrace.errors import Mistake
 
+from . import canonical as _canonical
 from . import flow as _flow
 from . import flow_settings, selectors
 from .report import Report, shown
@@ -86,7 +87,7 @@ def compile_flow(
     if report.mistakes:
         return Compilation(None, report.mistakes, report.warnings)
     _advise(report, at, mapped, paths)
-    compiled = _flow.build(
+    compiled = _canonical.build(
         id=flow_id,
         name=name,
         spec_id=spec_id,

@@ -9,36 +9,29 @@ Holds always (tests/core/test_step.py, tests/core/test_properties.py):
 
 from __future__ import annotations
 
-try:  # CPython's own, where it is built in: it takes half the time of the one that asks OpenSSL
-    from _md5 import md5  # type: ignore[import-not-found]
-except ImportError:
-    from hashlib import md5
 from collections.abc import Sequence
 from typing import Final
 
 from headrace.core import message
 from headrace.core.cause import WITHDRAWN, active, cause_of, consents, is_member, members
 from headrace.core.envelope import Envelope
+from headrace.core.export import export_of
 from headrace.core.flow import CompiledFlow, Snapshot
 from headrace.core.lifetimes import arrived, ends, run_out
-from headrace.core.link import digest
 from headrace.core.merge import Moved, Notes, add_identities, fold_attributes, fold_memberships, join, newer_fields
 from headrace.core.model import (
     FORMAT,
-    NOTHING,
     Backfill,
     Cause,
     Delete,
     Export,
-    FlowMark,
     Identity,
     Membership,
     Replay,
     Tick,
     Unlink,
 )
-from headrace.core.paths import read
-from headrace.core.prepared import Prepared, PreparedFlow, prepared
+from headrace.core.prepared import Prepared, prepared
 from headrace.core.times import from_ms
 from headrace.core.update import Update
 from headrace.core.view import View
@@ -207,7 +200,7 @@ def _delete(envelope: Envelope, ordinal: int, now_ms: int, snapshot: Snapshot) -
             continue
         # A pause that skips does not skip this: there is nobody left of whom a catch-up could tell.
         left = members(envelope, flow.segments)
-        export, last = _export(view, of, flow.segments, Cause("delete", [], [], [], left), "")
+        export, last = export_of(view, of, flow.segments, Cause("delete", [], [], [], left), "")
         exports.append((index, last.bucket, export))
         held.append(_EXPORTED)
     return Step(None, True, exports, held, {})
@@ -256,7 +249,7 @@ def _restate(envelope: Envelope, change: Backfill | Replay, ordinal: int, now_ms
             held.append(_EXPORTED)
             # Of one that was told of, a consent withdrawn is told too: that may be what was held back.
             withdrawn = [] if consents(flow.consent, after.attributes) else [WITHDRAWN]
-            export, mark = _export(view, of, mapped, Cause(kind, withdrawn), run, kept)
+            export, mark = export_of(view, of, mapped, Cause(kind, withdrawn), run, kept)
             exports.append((index, mark.bucket, export))
             after.marks = {**after.marks, flow.id: mark}
     if exports:
@@ -295,7 +288,7 @@ def _decide(view: View, config: Prepared, notes: Notes, *, changed: bool) -> Ste
             held.append(CATCH_UP)
             continue
         held.append(_EXPORTED)
-        export, mark = _export(view, flow, mapped, why, "")
+        export, mark = export_of(view, flow, mapped, why, "")
         exports.append((index, mark.bucket, export))
         if marks is after.marks:
             marks = dict(marks)
@@ -308,95 +301,3 @@ def _decide(view: View, config: Prepared, notes: Notes, *, changed: bool) -> Ste
         lifetimes = config.snapshot.lifetimes
         return Step(after, True, exports, held, notes, ends(view.moved, after.memberships, lifetimes))
     return Step(after, True, exports, held, notes)
-
-
-def bucket_of(key: str) -> int:
-    """The outbox bucket of a partition key: the top six bits of its MD5, as Kinesis hashes keys to shards."""
-    digest: bytes = md5(key.encode(), usedforsecurity=False).digest()
-    return digest[0] >> 2
-
-
-def _partition_key(flow: CompiledFlow, profile: Envelope) -> str:
-    """The flow's rule; the profile id where the rule finds nothing, cut to the service's 256 characters."""
-    rule = flow.partition_key
-    if rule.kind == "identity":
-        ids = profile.identities.get(rule.namespace)
-        return ids[0][:256] if ids else profile.profile_id
-    if rule.kind == "attribute":
-        value = read(rule.steps, profile.attributes)
-        if type(value) is str and value:
-            return value[:256]
-        if type(value) in (int, float, bool):
-            return message.text(value)[:256]
-    return profile.profile_id
-
-
-def _memberships(view: View, of: PreparedFlow, mapped: message.Mapped, cause: Cause) -> bytes:
-    memberships, flow = view.after.memberships, of.flow
-    if WITHDRAWN in cause.triggers or cause.kind == "delete":
-        memberships = {
-            n: {s: Membership(False, m.since, None, 0) for s, m in ids.items() if s in mapped.get(n, {})}
-            for n, ids in memberships.items()
-            if n in mapped
-        }
-    elif not of.deliver_all and cause.kind == "live":
-        named = {*cause.joined, *cause.left}
-        memberships = {
-            n: kept
-            for n, ids in memberships.items()
-            if (kept := {s: m for s, m in ids.items() if f"{n}/{s}" in named})
-        }
-    elif of.plain:
-        return view.plain_membership_part()
-    entered = {(m.namespace, m.segment_id) for m in view.moved if m.after and not m.before}
-    if flow.consent is not None and cause.joined:
-        entered |= {(n, s) for n, ids in mapped.items() for s in ids if f"{n}/{s}" in cause.joined}
-    return message.membership_part(flow, mapped, memberships, entered)
-
-
-def _export(
-    view: View, flow: PreparedFlow, mapped: message.Mapped, cause: Cause, run: str,
-    kept: tuple[str, bytes] | None = None,
-) -> tuple[Export, FlowMark]:  # fmt: skip
-    """Render one export, or take a kept one (partition key, message), and what the profile remembers of it."""
-    after = view.after
-    if kept is not None:
-        key = kept[0]
-        bucket = bucket_of(key)
-    elif flow.by_profile:
-        key = after.profile_id
-        if view.bucket < 0:
-            view.bucket = bucket_of(key)
-        bucket = view.bucket
-    else:
-        key = _partition_key(flow.flow, after)
-        bucket = bucket_of(key)
-    key_id = after.profile_id
-    mark = after.marks.get(flow.id)
-    waits: list[tuple[int, int]] = NOTHING
-    seq = 1
-    if mark is not None:
-        seq = mark.seq + 1
-        waits = mark.after
-        cause.absorbed = mark.absorbed
-        if mark.ordinal and mark.bucket != bucket:
-            waits = [*waits, (mark.bucket, mark.ordinal)]
-    version = after.version + 1
-    export_id = digest(f"{flow.id}\0{key_id}\0{after.epoch}\0{version}\0{flow.digest}\0{run}")
-    block = None
-    if flow.metadata and kept is None:
-        block = message.metadata_part(
-            flow_id=flow.id, profile_id=after.profile_id, export_id=export_id, seq=seq, version=version,
-            epoch=after.epoch, config=view.config, cause=cause,
-        )  # fmt: skip
-    if kept is not None:
-        content = kept[1]
-    else:
-        content = message.assemble(
-            flow.layout, after.attributes, _memberships(view, flow, mapped, cause), view.identity_part(), block
-        )
-    export = Export(
-        view.ordinal, after.profile_id, export_id, seq, version, after.epoch, key, content, cause, view.now_ms,
-        view.config, waits,
-    )  # fmt: skip
-    return export, FlowMark(seq, view.ordinal, bucket, NOTHING, NOTHING)

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from headrace.clock import Clock
-from headrace.core.flow import CompiledFlow, Snapshot, canonical
+from headrace.core.canonical import canonical
+from headrace.core.flow import CompiledFlow, Snapshot
 from headrace.destinations.base import Writer
 from headrace.errors import RefusedError
 from headrace.runtimes.embedded.counts import Counts

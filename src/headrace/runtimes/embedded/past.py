@@ -12,8 +12,9 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from headrace.core.canonical import compile_canonical
 from headrace.core.envelope import Envelope, decode
-from headrace.core.flow import Snapshot, compile_canonical
+from headrace.core.flow import Snapshot
 from headrace.core.model import Backfill, Delete, Identity, Replay, Tick, Unlink
 from headrace.core.step import Input, Step, step
 from headrace.core.update import parse_update

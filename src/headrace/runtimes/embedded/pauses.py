@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
-from headrace.core import flow as flows
+from headrace.core import canonical
 from headrace.core.flow import CompiledFlow, Snapshot
 from headrace.errors import RefusedError
 from headrace.state import records
@@ -130,7 +130,7 @@ class Pauses:
         """The configuration with the pauses on top; itself where there is none."""
         if not any(flow.id in self._stored.pauses for flow in configured.flows):
             return configured
-        return flows.snapshot(
+        return canonical.snapshot(
             [self._applied(flow) for flow in configured.flows], merge_by=configured.merge_by,
             max_identities=configured.max_identities, unstitchable=configured.unstitchable,
             lifetimes=configured.lifetimes,

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from headrace.core.canonical import compile_canonical
 from headrace.core.envelope import decode
-from headrace.core.flow import Snapshot, compile_canonical
+from headrace.core.flow import Snapshot
 from headrace.core.model import Backfill, Delete, Replay, Tick, Unlink
 from headrace.runtimes.embedded.decide import Decider
 from headrace.runtimes.embedded.decision import Command
