@@ -14,6 +14,7 @@ import uvicorn
 
 from headrace.api.app import create_app
 from headrace.api.limits import Limits
+from headrace.bootstrap.control_process import tune_collector
 from headrace.clock import System
 from headrace.control import (
     base_connections,
@@ -131,6 +132,7 @@ def main() -> None:
     line = {"port": socket.getsockname()[1], "headers": headers}
     sys.stdout.write(msgspec.json.encode(line).decode() + "\n")
     sys.stdout.flush()
+    tune_collector()  # as the control process does
     server.run(sockets=[socket])
 
 

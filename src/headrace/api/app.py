@@ -47,8 +47,10 @@ OPERATIONS: Final[tuple[Operations, ...]] = (
 )
 """Every part of the API, in the order of the docs."""
 
-_READING_THREADS: Final = 2
-"""Reads are work for the processor: more of them at once only wait for each other (bench/results/api.md)."""
+_READING_THREADS: Final = 1
+"""Reads are work for the processor: two at once take turns at the interpreter, which costs a third of their time."""
+_REMOTE_THREADS: Final = 2
+"""Of a database elsewhere: one may wait for it while the other works."""
 _WRITING_THREADS: Final = 4
 """Writers wait for each other; they must not hold up who reads. All together are fewer than the connections."""
 _ENGINE_THREADS: Final = 8
@@ -79,7 +81,7 @@ def create_app(
     parts = Parts(
         control=control,
         runtime=runtime,
-        reading=anyio.CapacityLimiter(_READING_THREADS),
+        reading=anyio.CapacityLimiter(_REMOTE_THREADS if control.store.remote else _READING_THREADS),
         writing=anyio.CapacityLimiter(_WRITING_THREADS),
         asking=anyio.CapacityLimiter(_ENGINE_THREADS),
     )

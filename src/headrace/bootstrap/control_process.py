@@ -6,6 +6,7 @@ Nothing of it is needed for messages to flow: the engine goes on when it hangs o
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib.util
 import logging
 import os
@@ -83,6 +84,7 @@ def serve(
     _tell_faults()
     # The server stops at a signal, and raises it again once it has stopped: it must not end the process then.
     signal.signal(signal.SIGTERM, lambda *_: None)
+    tune_collector()
     try:
         app = application(control, runtime, loaded)
         Server(_options(loaded, app)).run(sockets=[listening])
@@ -90,6 +92,13 @@ def serve(
         announcer.end()
         recording.end()
         store.close()
+
+
+def tune_collector() -> None:
+    """Look for cycles less often, and among what came since the start alone: an answer makes thousands of objects."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 100)
 
 
 def _end_with_parent() -> None:

@@ -164,5 +164,10 @@ class MemoryStore:
             yield contents
             self._kept = (contents.records, contents.entries)
 
+    @property
+    def remote(self) -> bool:
+        """See ``Store``."""
+        return False
+
     def close(self) -> None:
         """See ``store.Store``."""

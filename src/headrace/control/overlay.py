@@ -92,6 +92,11 @@ class OverlayStore:
         with self._own.write() as own, self.configured.write() as configured:
             yield _Writing(own, configured)
 
+    @property
+    def remote(self) -> bool:
+        """See ``Store``."""
+        return self._own.remote
+
     def close(self) -> None:
         """See ``store.Store``."""
         self._own.close()

@@ -161,6 +161,11 @@ class Writing(Reading, Protocol):
 class Store(Protocol):
     """Keeps the records; see the contract above. May be used from several threads."""
 
+    @property
+    def remote(self) -> bool:
+        """Whether reading waits for another process."""
+        ...
+
     def read(self) -> AbstractContextManager[Reading]:
         """A reading transaction."""
         ...

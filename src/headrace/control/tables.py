@@ -241,6 +241,11 @@ class TablesStore:
                 raise problem(Code.UNAVAILABLE, "the database is busy; try again", wait_s=1.0) from None
             raise
 
+    @property
+    def remote(self) -> bool:
+        """See ``Store``."""
+        return not self._sqlite
+
     def close(self) -> None:
         """See ``store.Store``."""
         self._engine.dispose()
