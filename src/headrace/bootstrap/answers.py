@@ -11,7 +11,7 @@ import msgspec
 
 from headrace.clock import System
 from headrace.errors import RefusedError
-from headrace.runtimes.embedded import explain, observe, schema, sizes
+from headrace.runtimes.embedded import explain, lately, observe, schema, sizes
 from headrace.runtimes.embedded.engine import Engine
 from headrace.runtimes.embedded.follow import Followers
 from headrace.runtimes.embedded.refold import refold
@@ -29,7 +29,7 @@ from .folder import installation_key, open_state
 SLOW_ANSWERS: Final = frozenset(
     {
         *("backup", "replay", "journal", "dead-letters", "ledger", "explain", "preview", "observed-schema"),
-        *("profile-held", "audience-sizes"),
+        *("profile-held", "audience-sizes", "profiles-seen", "profile-inputs"),
     }
 )
 """Requests that read much and change nothing."""
@@ -80,6 +80,8 @@ def answers(state: RocksState, settings: Settings, engine: Engine | None) -> dic
         "alerts": lambda wanted: alerting.answer(settings, wanted),
         "alert-channels": lambda _: alerting.channels(settings),
         "observed-schema": lambda _: schema.observed(state, keys),
+        "profiles-seen": lambda wanted: lately.people(state, keys, wanted),
+        "profile-inputs": lambda wanted: lately.last_inputs(state, keys, wanted),
         "audience-sizes": lambda wanted: sizes.sizes(state, keys, any_of=list(map(str, wanted.get("any_of") or ()))),
         "preview": lambda wanted: previews.answer(state, settings, engine, wanted),
         **acting(state, keys, engine),
