@@ -123,7 +123,7 @@ def test_preview_says_why_nothing_would_be_sent(installation: Sample, visit: Vis
     preview = f"/ui/activate/{flow}/preview"
     real = {"sample_namespace": "email", "sample_id": "ada@example.com"}
     assert (
-        "in none of the flow&#39;s mapped audiences" in visitor.post(preview, audience="crm-whitepaper", **real).text
+        "in none of the destination&#39;s audiences" in visitor.post(preview, audience="crm-whitepaper", **real).text
     )
     assert (
         "no profile has this identity"

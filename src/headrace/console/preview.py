@@ -21,13 +21,13 @@ from headrace.core import canonical as _canonical
 from headrace.core import flow as _flow
 from headrace.core.flow import PLATFORM_NAMESPACE
 from headrace.core.paths import PathMistake, parse
-from headrace.core.reasons import HELD
 from headrace.core.step import step
 from headrace.core.times import from_ms
 from headrace.core.update import parse_update
 from headrace.errors import Mistake, UpdateRefusedError
 
 from .drafts import Draft
+from .texts import Texts
 from .visit import Visit, without_place
 
 _SAMPLES: Final[dict[str, Any]] = {
@@ -101,19 +101,19 @@ def rendered(
     now_ms = visit.control.clock.now_ms()
     made.sample = entity is None
     body = dict(entity) if entity is not None else sample_profile(draft, namespaces, types or {}, now_ms)
-    return _step(made, compiled.flow, body, now_ms)
+    return _step(made, compiled.flow, body, now_ms, visit.t)
 
 
-def _step(made: Preview, flow: _flow.CompiledFlow, body: Mapping[str, Any], now_ms: int) -> Preview:
+def _step(made: Preview, flow: _flow.CompiledFlow, body: Mapping[str, Any], now_ms: int, t: Texts) -> Preview:
     try:
         update = parse_update(msgspec.json.encode(body))
     except UpdateRefusedError as error:
-        made.reason = str(error)
+        made.reason = t.reason(error.reason, str(error))
         return made
     profile_id = hashlib.blake2b(b"preview", digest_size=16).hexdigest()
     done = step(None, (), update, update.identities, profile_id, 1, now_ms, _canonical.snapshot([flow]))
     if not done.exports:
-        made.reason = HELD.get(done.held[0], done.held[0])
+        made.reason = t.reason(done.held[0])
         return made
     export = done.exports[0][2]
     made.message = msgspec.json.decode(export.data)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
 
 import jinja2
 import msgspec
@@ -16,14 +16,15 @@ from starlette.routing import Route
 
 from headrace.control import access, sessions
 from headrace.control.access import Caller, Permission
-from headrace.control.problems import Code, problem
+from headrace.control.problems import problem
 from headrace.control.resources import Kind, Scope
 from headrace.control.runtime import Runtime
 from headrace.control.service import Control
-from headrace.errors import Mistake, UseCaseError
+from headrace.errors import UseCaseError
 
 from . import engine, rendering
 from . import sessions as console_sessions
+from .mistakes import told
 from .navigation import SECTIONS
 from .texts import COOKIE as LANGUAGE
 from .texts import Texts, chosen, languages
@@ -252,30 +253,6 @@ def _to_sign_in(visit: Visit) -> Response:
     return visit.redirect(f"/ui/sign-in{query}")
 
 
-class Told(NamedTuple):
-    """A refusal as pages say it.
-
-    Attributes:
-        title: A few words.
-        problem: A sentence.
-        mistakes: Each with its place.
-        changed: Somebody changed it since it was read.
-    """
-
-    title: str
-    problem: str
-    mistakes: Sequence[Mistake] = ()
-    changed: bool = False
-
-
-def told(visit: Visit, error: UseCaseError) -> Told:
-    """A refusal in words of the console, where it has some."""
-    if error.error_code == Code.VERSION_MISMATCH:
-        return Told(visit.t("error.changed.title"), visit.t("error.changed.words"), changed=True)
-    title = visit.t("error.denied.title") if error.error_code == Code.FORBIDDEN else error.title
-    return Told(title, error.problem, error.mistakes)
-
-
 def without_place(warning: str) -> str:
     """A warning without where in the JSON it stands: nobody sees that document in the console."""
     place, colon, words = warning.partition(": ")
@@ -284,45 +261,20 @@ def without_place(warning: str) -> str:
 
 def refused(visit: Visit, error: UseCaseError) -> Response:
     """The page that says why a use case was refused."""
-    said = told(visit, error)
+    said = told(visit.t, error)
     return visit.page(
-        "refused.html", status=error.status, title=said.title, words=said.problem, mistakes=said.mistakes,
-        code=error.error_code,
+        "refused.html", status=error.status, title=said.title, words=said.problem or visit.t("form.refused"),
+        mistakes=said.mistakes, code=error.error_code,
     )  # fmt: skip
-
-
-def mistakes_by_field(error: UseCaseError, prefix: str) -> tuple[Mapping[str, str], list[str]]:
-    """What is wrong with a form: by field name, and what belongs to no field.
-
-    Args:
-        error: Of the use case.
-        prefix: Of the places that fields stand for: ``auth.params.``.
-    """
-    by_field: dict[str, str] = {}
-    rest: list[str] = []
-    for each in error.mistakes:
-        words = each.problem + (f" ({each.allowed})" if each.allowed else "")
-        if each.place.startswith(prefix):
-            by_field[each.place.removeprefix(prefix)] = words
-        elif each.place in ("name", "description"):
-            by_field[each.place] = words
-        else:
-            rest.append(words)
-    if not error.mistakes:
-        rest.append(error.problem)
-    return by_field, rest
 
 
 __all__ = [
     "Console",
     "Page",
-    "Told",
     "Visit",
-    "mistakes_by_field",
     "page",
     "problem",
     "refused",
-    "told",
     "visit_of",
     "without_place",
 ]

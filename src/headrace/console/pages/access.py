@@ -9,6 +9,7 @@ from starlette.routing import BaseRoute
 
 from headrace import __version__
 from headrace.console.calls import call
+from headrace.console.mistakes import told
 from headrace.console.visit import Console, Visit, page
 from headrace.control import accounts, organisations
 from headrace.control.access import Permission, require
@@ -74,7 +75,7 @@ def make(visit: Visit) -> Response:
     except UseCaseError as error:
         if error.status == 403:
             raise
-        return people(visit, tab=tab, told=error, status=error.status)
+        return people(visit, tab=tab, told=told(visit.t, error), status=error.status)
     if made is not None:
         return people(visit, tab=tab, made=made)
     return visit.redirect(f"/ui/people?tab={tab}")
@@ -99,7 +100,7 @@ def change(visit: Visit) -> Response:
     except UseCaseError as error:
         if error.status == 403:
             raise
-        return people(visit, tab=tab, told=error, status=error.status)
+        return people(visit, tab=tab, told=told(visit.t, error), status=error.status)
     return visit.redirect(f"/ui/people?tab={tab}")
 
 
@@ -146,10 +147,10 @@ def settings(visit: Visit) -> Response:
     sandboxes: list[dict[str, Any]] = []
     if visit.may(Permission.VIEW_SANDBOXES):
         sandboxes = organisations.list_sandboxes(visit.control, visit.caller)
-    told = watching.channels(visit) if visit.may(Permission.VIEW_DESTINATIONS) else None
+    channels = watching.channels(visit) if visit.may(Permission.VIEW_DESTINATIONS) else None
     return visit.page(
         "settings.html", version=__version__, sandboxes=sandboxes, hosts=visit.control.reach.hosts,
         machine=visit.control.reach.machine, engine_sandbox=visit.control.sandbox,
         collection=visit.control.collection_url, held=sorted(each.value for each in visit.caller.permissions),
-        channels=told,
+        channels=channels,
     )  # fmt: skip

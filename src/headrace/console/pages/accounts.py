@@ -11,7 +11,8 @@ from starlette.routing import BaseRoute
 from headrace.console import overview
 from headrace.console.calls import call
 from headrace.console.fields import params_of, shown_params, typed_params
-from headrace.console.visit import Console, Visit, mistakes_by_field, page, told
+from headrace.console.mistakes import by_field, told
+from headrace.console.visit import Console, Visit, page
 from headrace.control import base_connections
 from headrace.control.access import CONNECT, require
 from headrace.destinations.base import AuthSpec
@@ -92,8 +93,8 @@ def save(visit: Visit) -> Response:
     except UseCaseError as error:
         if error.status == 403 and not error.mistakes:
             raise
-        wrong, rest = mistakes_by_field(error, "auth.params.")
-        said = told(visit, error)
+        wrong, rest = by_field(visit.t, error, "auth.params.")
+        said = told(visit.t, error)
         rest = [said.problem] if said.changed else rest
         return show(
             visit, status=error.status, wrong=wrong, rest=rest, name=visit.field("name"),

@@ -14,7 +14,8 @@ from headrace.console import drafts, engine, overview, preview
 from headrace.console.calls import call
 from headrace.console.drafts import Draft
 from headrace.console.masking import masked_message
-from headrace.console.visit import Console, Visit, page, told
+from headrace.console.mistakes import told
+from headrace.console.visit import Console, Visit, page
 from headrace.control import backfills, flows, profiles, segments, trials
 from headrace.control.access import ACTIVATE, require
 from headrace.core.compile import RECOMMENDED_ATTRIBUTES, RECOMMENDED_SEGMENTS
@@ -203,7 +204,7 @@ def _finish(visit: Visit, draft: Draft) -> Response:
     except UseCaseError as error:
         if error.status == 403:
             raise
-        return _step(visit, draft, "review", status=error.status, told=told(visit, error))
+        return _step(visit, draft, "review", status=error.status, told=told(visit.t, error))
     begun, warnings = backfills.begin_mapped(visit.control, visit.runtime, visit.caller, made)
     # Shown by GET, so that reloading stores nothing again. Only what cannot be read back is in the address.
     about = [("run", each.run) for each in begun]

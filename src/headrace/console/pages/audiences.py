@@ -10,6 +10,7 @@ from starlette.routing import BaseRoute
 
 from headrace.console import engine, overview
 from headrace.console.calls import call
+from headrace.console.mistakes import told
 from headrace.console.visit import Console, Visit, page
 from headrace.control import audience_sizes, segments
 from headrace.control.access import DEFINE, Permission, require
@@ -64,7 +65,7 @@ def make(visit: Visit) -> Response:
     except UseCaseError as error:
         if error.status == 403:
             raise
-        return browse(visit, told=error, typed=typed, status=error.status)
+        return browse(visit, told=told(visit.t, error), typed=typed, status=error.status)
     return visit.redirect("/ui/audiences")
 
 

@@ -12,7 +12,8 @@ from starlette.routing import BaseRoute
 from headrace.console import alert_fields, overview
 from headrace.console.calls import call, without_secrets
 from headrace.console.fields import params_of, shown_params, typed_params
-from headrace.console.visit import Console, Visit, mistakes_by_field, page
+from headrace.console.mistakes import by_field
+from headrace.console.visit import Console, Visit, page
 from headrace.control import base_connections, flows, source_connections, specs, target_connections
 from headrace.control.access import CONNECT, require
 from headrace.control.catalog import PROFILE_SERVICE_ID
@@ -106,7 +107,7 @@ def make_account(visit: Visit) -> Response:
     except UseCaseError as error:
         if error.status == 403 and not error.mistakes:
             raise
-        wrong, rest = mistakes_by_field(error, "auth.params.")
+        wrong, rest = by_field(visit.t, error, "auth.params.")
         return _account_page(
             visit, spec, _accounts(visit, spec), use="new", status=error.status, wrong=wrong, rest=rest,
             values=typed_params(visit, parameters), name=visit.field("name"),
@@ -163,7 +164,7 @@ async def check_place(visit: Visit) -> Response:
     try:
         target_id = await asyncio.to_thread(_keep, visit, visit.field("target"), body)
     except UseCaseError as error:
-        wrong, rest = mistakes_by_field(error, "params.")
+        wrong, rest = by_field(visit.t, error, "params.")
         return _place_page(
             visit, spec, account, status=error.status, wrong=wrong, rest=rest, target_id=visit.field("target"),
             values=typed_params(visit, spec.target),
@@ -254,7 +255,7 @@ def finish(visit: Visit) -> Response:
         body["sourceConnectionIds"] = [_source(visit)]
         made = flows.create_flow(visit.control, visit.caller, body)
     except UseCaseError as error:
-        wrong, rest = mistakes_by_field(error, alert_fields.PREFIX)
+        wrong, rest = by_field(visit.t, error, alert_fields.PREFIX)
         return _details_page(
             visit, spec, status=error.status, wrong=wrong, rest=rest, name=visit.field("name"),
             description=visit.field("description"), actions=actions, alerts=alert_fields.shown(alerts),

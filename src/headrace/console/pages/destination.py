@@ -11,8 +11,9 @@ from starlette.routing import BaseRoute
 
 from headrace.console import alert_fields, engine, overview, rendering
 from headrace.console.calls import call
+from headrace.console.mistakes import by_field, told
 from headrace.console.overview import Row
-from headrace.console.visit import Console, Visit, mistakes_by_field, page, told
+from headrace.console.visit import Console, Visit, page
 from headrace.control import backfills, dead_letters, flows, pauses, runs, segments, trials
 from headrace.control.access import ACTIVATE, CONNECT, Permission, require
 from headrace.control.paging import read
@@ -175,8 +176,8 @@ def edit(visit: Visit) -> Response:
     except UseCaseError as error:
         if error.status == 403:
             raise
-        said = told(visit, error)
-        return show(visit, status=error.status, told=("bad", said.title, said.problem))
+        said = told(visit.t, error)
+        return show(visit, status=error.status, told=("bad", said.title, said.words))
     return visit.redirect(f"/ui/destinations/{flow_id}")
 
 
@@ -198,9 +199,9 @@ def edit_alerts(visit: Visit) -> Response:
     except UseCaseError as error:
         if error.status == 403:
             raise
-        wrong, rest = mistakes_by_field(error, alert_fields.PREFIX)
-        said = told(visit, error)
-        more = ("bad", said.title, said.problem if said.changed else "; ".join(rest)) if rest else None
+        wrong, rest = by_field(visit.t, error, alert_fields.PREFIX)
+        said = told(visit.t, error)
+        more = ("bad", said.title, said.words if said.changed else "; ".join(rest)) if rest else None
         return show(
             visit, status=error.status, tab="configuration", alerts=alert_fields.shown(alerts), alerts_wrong=wrong,
             told=more,
@@ -334,4 +335,4 @@ def outcome(visit: Visit, answer: engine.Answer) -> Tested:
 def _after(visit: Visit, answer: engine.Answer, tab: str) -> Response:
     if answer.ok:
         return visit.redirect(f"/ui/destinations/{visit.path('flow_id')}?tab={tab}")
-    return show(visit, status=409, told=("bad", visit.t("engine.refused"), answer.problem))
+    return show(visit, status=409, told=("bad", visit.t("engine.refused"), visit.t.said(answer.problem)))

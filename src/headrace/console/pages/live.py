@@ -126,7 +126,7 @@ async def _lines(
             else:
                 yield _event("export", shown(one, t, names, speaker))
     except (StateError, RefusedError) as error:
-        yield _event("problem", {"words": error.problem if isinstance(error, UseCaseError) else str(error)})
+        yield _event("problem", {"words": t.said(error.problem if isinstance(error, UseCaseError) else str(error))})
     except StopAsyncIteration:
         yield _event("problem", {"words": t("live.ended")})
     finally:
@@ -160,7 +160,7 @@ def shown(one: Mapping[str, Any], t: Texts, names: Mapping[str, str], speaker: S
         "good": delivered,
         "outcome": t("state.delivered") if delivered else t("state.dead-letter"),
         "code": one.get("code"),
-        "detail": one.get("detail"),
+        "detail": t.said(str(one.get("detail") or "")),
         "cause": speaker(one.get("cause")),
         "why": speaker.whole(one.get("cause")),
         "cause_ids": speaker.ids(one.get("cause")),
