@@ -26,6 +26,7 @@ from headrace.control.service import Control
 from headrace.control.store import Store
 from tests.control import plane
 
+from . import sample_people
 from .small_engine import SmallEngine
 
 NOW_MS: Final = 1_796_000_000_000
@@ -59,6 +60,7 @@ SCHEMA: Final[dict[str, Any]] = {
         },
     },
 }
+NAMES: Final = ("Leads for the sales team", "Loyalty offers", "Warehouse mirror")
 PATHS: Final = ("person.name.firstName", "person.name.lastName", "personalEmail.address", "loyalty.tier")
 
 
@@ -104,13 +106,7 @@ def filled(store: Store | None = None) -> Sample:
     for name in ("Marketing, Ireland", "Analytics, Frankfurt"):
         body = plane.connection_body() | {"name": name}
         made.accounts.append(base_connections.create_connection(control, caller, body).id)
-    for index, (name, stream) in enumerate(
-        (
-            ("Leads for the sales team", "leads"),
-            ("Loyalty offers", "loyalty"),
-            ("Warehouse mirror", "profiles-mirror"),
-        )
-    ):
+    for index, (name, stream) in enumerate(zip(NAMES, ("leads", "loyalty", "profiles-mirror"), strict=True)):
         target = plane.target_body(made.accounts[index % 2], stream=stream)
         target_id = target_connections.create_target_connection(control, caller, target).id
         mapped = [each[0] for each in AUDIENCES[index : index + 2]]
@@ -243,6 +239,8 @@ def answers(flow_ids: list[str]) -> dict[str, Any]:
         "profile-deletions": lambda run="d1": [_deletion("done", flow_ids)] if run == "d1" else [],
         "ledger": lambda **_: [_entry(first, number) for number in range(4)],
         "explain": lambda **_: _explanation(flow_ids),
+        "profiles-seen": sample_people.seen(NOW_MS),
+        "profile-inputs": sample_people.inputs(list(zip(flow_ids, NAMES, strict=True)), NOW_MS),
     }  # fmt: skip
 
 

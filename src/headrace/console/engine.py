@@ -27,6 +27,8 @@ NEEDED: Final[dict[str, tuple[Permission, ...]]] = {
     "dead-letter": _PEOPLE,
     "ledger": _PEOPLE,
     "explain": _PEOPLE,
+    "profile-inputs": _PEOPLE,
+    "profiles-seen": _PEOPLE,
     "follow": _PEOPLE,
 }
 """Question to the permissions it needs (docs/control-plane.md): what holds a person's values needs View Profiles.

@@ -18,6 +18,10 @@ from headrace.control.problems import Code
 from headrace.errors import UseCaseError
 
 _EXPORTS: Final = 25
+_SEEN: Final = 8
+"""People that are offered to whoever does not know whom to look for."""
+_INPUTS: Final = 20
+_ALL_INPUTS: Final = 100
 STEPS: Final = ("deleting", "settling", "erasing", "compacting", "done")
 """States of a deletion, in order."""
 
@@ -37,6 +41,7 @@ def look_up(visit: Visit) -> Response:
     """The form, and the profile that it names."""
     require(visit.caller, engine.NEEDED["explain"])
     namespace, identity, profile_id = visit.query("namespace"), visit.query("id"), visit.query("profile")
+    asked = bool(identity or profile_id)
     if identity and not namespace:
         # A profile's id, as Live view and Explain show it, belongs to no namespace.
         identity, profile_id = "", identity
@@ -44,7 +49,8 @@ def look_up(visit: Visit) -> Response:
         "namespace": namespace, "identity": identity, "found": None, "problem": "", "missing": False,
         "profile_id": profile_id,
         "unmask": visit.query("unmask") == "true", "exports": engine.Answer([]), "last": None, "names": {},
-        "flows": {}, "calls": [], "older": 0,
+        "flows": {}, "calls": [], "older": 0, "inputs": engine.Answer([]), "more": False,
+        "seen": visit.ask("profiles-seen", most=0 if asked else _SEEN),
     }  # fmt: skip
     if profile_id or (namespace and identity):
         try:
@@ -82,6 +88,7 @@ def _about(visit: Visit, found: engine.Answer, name: str) -> dict[str, Any]:
     if found.ok:
         exports, older = _exports(visit, found.value.profile_id)
     last = visit.ask("explain", identity=name)
+    inputs, more = _inputs(visit, found.value.profile_id if found.ok else "")
     known: dict[str, str] = {}
     if found.ok and visit.may(Permission.VIEW_SEGMENTS):
         memberships = found.value.entity.get("segmentMembership") or {}
@@ -95,6 +102,8 @@ def _about(visit: Visit, found: engine.Answer, name: str) -> dict[str, Any]:
         "exports": exports,
         "older": older,
         "last": last,
+        "inputs": inputs,
+        "more": more,
         "names": known,
         "flows": {row.id: row.name for row in overview.rows(visit.control, visit.caller)},
         "cause": Speaker(visit.t, overview.audience_names(visit.control, visit.caller)),
@@ -113,6 +122,17 @@ def _exports(visit: Visit, profile_id: str) -> tuple[engine.Answer, int]:
     return engine.Answer(found[:_EXPORTS]), int(found[_EXPORTS]["settled_ms"]) + 1
 
 
+def _inputs(visit: Visit, profile_id: str) -> tuple[engine.Answer, bool]:
+    """The last inputs about a profile, the newest first, and whether there are more of them to show."""
+    if not profile_id:
+        return engine.Answer([]), False
+    if visit.query("inputs") == "all":
+        return visit.ask("profile-inputs", profile_id=profile_id, most=_ALL_INPUTS), False
+    answer = visit.ask("profile-inputs", profile_id=profile_id, most=_INPUTS + 1)
+    found = answer.value or []
+    return (engine.Answer(found[:_INPUTS]), True) if len(found) > _INPUTS else (answer, False)
+
+
 def explain(visit: Visit) -> Response:
     """One export, place on a stream, or input: why it was made and where it is."""
     asked = {
@@ -126,8 +146,10 @@ def explain(visit: Visit) -> Response:
         wanted["ordinal"] = int(visit.query("ordinal"))
     require(visit.caller, engine.NEEDED["explain"])
     answer = visit.ask("explain", **wanted) if wanted else None
+    inputs, more = _inputs(visit, answer.value["profile"]["id"] if answer and answer.ok else "")
     return visit.page(
         "explain.html", asked=asked, answer=answer, unmask=visit.query("unmask") == "true",
+        inputs=inputs, more=more,
         cause=Speaker(visit.t, overview.audience_names(visit.control, visit.caller)),
     )  # fmt: skip
 
