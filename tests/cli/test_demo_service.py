@@ -148,6 +148,9 @@ def test_the_whole_product_until_ctrl_c(tmp_path: Path) -> None:
             assert form.status_code == 200
             landed = _signed_in(browser, link[1], form.text)
             assert "Prospects to the demo stream" in landed
+            (person,) = re.findall(r"somebody +(\S+@example\.com), of the namespace email", shown)
+            assert "Choose another input" in _looked_up(browser, person)
+            assert "/ui/profile?profile=" in browser.get("/ui/profile").text, "people seen lately"
         (login, password) = re.findall(r"/ as (\S+) with (\S+)", shown)[0]
         assert (login, len(password) > 12) == ("admin", True)
         assert headrace("demo", "--once", data=tmp_path, env={"COLUMNS": "80"}).code == 0, "beside it"
@@ -174,6 +177,17 @@ def _signed_in(browser: httpx.Client, path: str, text: str) -> str:
     return answer.text
 
 
+def _looked_up(browser: httpx.Client, person: str) -> str:
+    """The page about somebody, as soon as they came."""
+    end = time.monotonic() + BOUND_S
+    while True:
+        answer = browser.get("/ui/profile", params={"namespace": "email", "id": person})
+        assert answer.status_code == 200
+        if "Choose another input" in answer.text or time.monotonic() > end:
+            return answer.text
+        time.sleep(0.2)
+
+
 def _delivered(shown: str) -> int:
     found: list[str] = re.findall(r"([\d,]+) messages delivered", shown)
     return int(found[-1].replace(",", "")) if found else 0
@@ -191,6 +205,7 @@ def test_a_kill_leaves_nothing_and_the_next_start_goes_on(tmp_path: Path) -> Non
         os.kill(demo.pid, signal.SIGKILL)
         os.waitpid(demo.pid, 0)
         assert ended(below)
+    named = re.compile(r"somebody +(\S+)")
     credentials = re.compile(r"CLIENT_ID=\S+ CLIENT_SECRET=\S+ ORG=\S+")
     address = re.compile(r"KINESIS_URL=\S+")
     with terminal("demo", "--profiles", "50", data=tmp_path) as again:
@@ -200,6 +215,7 @@ def test_a_kill_leaves_nothing_and_the_next_start_goes_on(tmp_path: Path) -> Non
         assert int(profiles.replace(",", "")) > 20
         assert "--fresh begins anew" in " ".join(shown.split())
         assert credentials.findall(shown) == credentials.findall(before) != [], "the same accounts"
+        assert named.findall(shown) == named.findall(before) != [], "somebody who came with the first start"
         # Meanwhile somebody else on this machine may have taken the port; then it says so.
         moved = "Its port is another one" in " ".join(shown.split())
         assert (address.findall(shown) == address.findall(before) != []) is not moved

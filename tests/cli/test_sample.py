@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from itertools import pairwise
+from itertools import islice, pairwise
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -11,12 +12,14 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headrace.cli.sample import HIGH_PROPENSITY, SPAN_MS, WHITE_PAPER, generate, sample_configuration
+from headrace.cli.demo_service import _AT_FIRST
+from headrace.cli.sample import HIGH_PROPENSITY, SPAN_MS, WHITE_PAPER, generate, sample_configuration, somebody
 from headrace.control.configuration import parse
 from headrace.core.update import Update, parse_update
 from headrace.destinations.kinesis.spec import SPEC
 from headrace.errors import UpdateRefusedError
 
+README = Path(__file__).parents[2] / "README.md"
 START_MS = 1_767_225_600_000
 
 
@@ -179,3 +182,23 @@ def test_every_mapped_path_occurs() -> None:
     for selector in selectors:
         leaf = selector["value"]["path"].rsplit(".", 1)[-1]
         assert any(f'"{leaf}":'.encode() in record for record in records), selector
+
+
+def test_the_readme_names_somebody_of_the_demo_who_has_a_story() -> None:
+    """Among the first updates of the demo as it is started; what it sends at another time names the same."""
+    first = list(islice(generate(1), _AT_FIRST))
+    address = somebody(first)
+    assert f"`{address}` in the namespace `email`" in README.read_text(encoding="utf-8")
+    assert address == somebody(islice(generate(1, start_ms=START_MS + 86_400_000), _AT_FIRST))
+    about = [each for each in parsed(first)[0] if any(identity.id == address for identity in each.identities)]
+    assert len(about) >= 3
+    assert {membership.segment_id for each in about for membership in each.memberships} == {
+        WHITE_PAPER, HIGH_PROPENSITY,
+    }  # fmt: skip
+
+
+def test_nobody_is_named_where_nobody_left_an_address() -> None:
+    """Lines that name none, and lines that are no updates."""
+    assert somebody([]) == ""
+    assert somebody([b"{", b"[1]", b'{"identityMap": {"ECID": [{"id": "1"}]}}', b'{"identityMap": 7}']) == ""
+    assert somebody([b'{"identityMap": {"Email": [{"id": ""}]}}']) == ""

@@ -27,6 +27,7 @@ class Kept(msgspec.Struct, kw_only=True):
         password: The administrator's.
         client_id: Of the administrator's client.
         client_secret: The client's.
+        person: E-mail address of somebody of the first sample, to be looked up; "" where an older demo chose none.
     """
 
     port: int
@@ -36,6 +37,7 @@ class Kept(msgspec.Struct, kw_only=True):
     password: str
     client_id: str
     client_secret: str
+    person: str = ""
 
 
 @contextlib.contextmanager

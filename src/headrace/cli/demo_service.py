@@ -20,7 +20,7 @@ from headrace.bootstrap.control import build_control, open_store, opened, start_
 from headrace.cli.command import let_go, plain, run_to_end, takes
 from headrace.cli.demo_folder import Kept, held, keep, kept
 from headrace.cli.local_kinesis import LocalKinesis, local_kinesis
-from headrace.cli.sample import SPAN_MS, applied_configuration, generate
+from headrace.cli.sample import SPAN_MS, applied_configuration, generate, somebody
 from headrace.cli.serve import serve_until_stopped
 from headrace.clock import System
 from headrace.connections import Answered, Connections
@@ -84,6 +84,9 @@ def _run(console: Console, ours: Settings, before: Kept | None, profiles: int, s
         for stream, shards in ((STREAM, 2), (OTHER_STREAM, 1), (API_STREAM, 2)):
             server.create_stream(stream, shards)
         now = _prepared(ours, server, before)
+        if before is None:
+            first = itertools.islice(generate(seed, profiles), _AT_FIRST)
+            now = msgspec.structs.replace(now, person=somebody(first))
         keep(ours.data_dir, now)
         lines = _people(profiles, seed + (now.starts - 1) * _SAMPLES_A_START)
         visit = _Visit(console, ours, server, now, moved=before is not None and before.port != now.port)
@@ -208,11 +211,13 @@ class _Visit:
                 "local Kinesis",
                 f"{self._server.endpoint_url}, streams {streams}, any keys, any region ({self._server.region})",
             ),
+            ("somebody", f"{now.person}, of the namespace email: look them up in the console" if now.person else ""),
             ("data", plain(str(self._settings.data_dir))),
         )
         self._console.print("\nHeadrace runs. Open the console:\n", style="bold")
         for name, words in rows:
-            self._console.print(f"  [dim]{name:<14}[/dim] {words}", soft_wrap=True)
+            if words:
+                self._console.print(f"  [dim]{name:<14}[/dim] {words}", soft_wrap=True)
         if now.starts > 1:
             self._gone_on(serving)
         self._console.print(f"\nPeople come and go, {rate} updates a second, until Ctrl-C.", style="dim")

@@ -18,8 +18,10 @@ time, as a collection would see them. What happens to a person:
 
 from __future__ import annotations
 
+import contextlib
 import heapq
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from random import Random
 from typing import Any, Final
@@ -93,6 +95,29 @@ def generate(
             heapq.heapreplace(due, (step[0], number, step[1]))
     for kind in range(spoilt, malformed):
         yield _malformed(kind)
+
+
+def somebody(lines: Iterable[bytes]) -> str:
+    """The e-mail address that most updates name, the first of several: somebody with a story to look up.
+
+    Args:
+        lines: Of ``generate``.
+
+    Returns:
+        The address; "" where no update names one.
+    """
+    named: Counter[str] = Counter()
+    for line in lines:
+        with contextlib.suppress(msgspec.DecodeError):
+            update = msgspec.json.decode(line, type=_Known)
+            named.update(each["id"] for each in update.identityMap.get("Email", ()) if each["id"])
+    return next((address for address, _ in named.most_common(1)), "")
+
+
+class _Known(msgspec.Struct):
+    """Of an update, whom it names."""
+
+    identityMap: dict[str, list[dict[str, Any]]] = {}  # noqa: N815 - the wire's spelling
 
 
 def _journey(seed: int, number: int, start_ms: int) -> Iterator[Step]:
