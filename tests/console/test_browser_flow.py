@@ -156,12 +156,22 @@ def _watch(tab: Tab, server: Server, way: Door, kinesis: str) -> None:
 
 
 def _look_somebody_up(tab: Tab) -> None:
-    """A person's memberships, what was sent about them, and what was seen of all profiles."""
+    """Somebody seen lately, a person's memberships, inputs, what was sent, and what was seen of all profiles."""
     page = tab.page
+    tab.open("/ui/profile")
+    expect(page.locator("#namespaces option")).to_have_count(1)
+    expect(page.locator("tbody a.strong")).to_have_count(4)
+    page.locator("tbody a.strong").first.click()
+    expect(page.get_by_text("Gold customers").first).to_be_visible()
     tab.open("/ui/profile?namespace=email&id=ada@example.com")
     expect(page.get_by_text("Gold customers").first).to_be_visible()
     expect(page.locator("a[href^='/ui/explain?export=']").first).to_be_visible()
     expect(page.locator("#main")).not_to_contain_text("Ada")
+    expect(page.locator("#inputs tbody tr")).to_have_count(2)
+    page.locator("#inputs tbody a").last.click()
+    expect(page.locator("#inputs tbody tr").last).to_contain_text("shown above")
+    expect(page.get_by_text("entered Gold customers").first).to_be_visible()
+    page.go_back()
     page.get_by_role("link", name="Show values").click()
     expect(page.locator("#main")).to_contain_text("Ada")
     tab.open("/ui/destinations")
