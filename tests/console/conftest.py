@@ -63,3 +63,15 @@ def visit() -> Iterator[Callable[..., Visitor]]:
     yield signed_in
     for client in opened:
         client.close()
+
+
+@pytest.fixture
+def spanish(visit: Callable[..., Visitor]) -> Callable[..., Visitor]:
+    """Signs somebody in who reads Spanish: as ``visit``."""
+
+    def signed_in(sample: Sample, login: str = "admin") -> Visitor:
+        visitor = visit(sample, login)
+        visitor.post("/ui/preferences", language="es", next="/ui/settings")
+        return visitor
+
+    return signed_in

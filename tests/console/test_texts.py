@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ast
+import errno
+import os
 import re
 import string
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from headrace.console import texts
@@ -103,7 +106,9 @@ def test_sentences_are_those_that_are_said(language: str) -> None:
     """Each stands in the source, and the translation fills in the same words."""
     told = "\0".join(_literals())
     for each in sentences(language):
-        assert _words(each.own) == _words(each.english), each.english
+        own, english = _words(each.own), _words(each.english)
+        assert own <= english, each.english
+        assert all(each.startswith("_") for each in english - own), each.english
         for literal, _, _, _ in string.Formatter().parse(each.english):
             whole = literal in told
             parts = any(literal[:at] in told and literal[at:] in told for at in range(1, len(literal)))
@@ -111,8 +116,12 @@ def test_sentences_are_those_that_are_said(language: str) -> None:
 
 
 def _literals() -> list[str]:
-    """Every text in the source, and each stretch of one between two words that are filled in."""
-    found = []
+    """Every text in the source, and each stretch of one between two words that are filled in; and of libraries."""
+    found = [os.strerror(number) for number in errno.errorcode]
+    for text in (b"{", b"x"):
+        with pytest.raises(msgspec.DecodeError) as caught:
+            msgspec.json.decode(text)
+        found.append(str(caught.value))
     for path in ROOT.parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):

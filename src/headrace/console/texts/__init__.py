@@ -66,6 +66,8 @@ class Texts:
         self.language = language
         self._own = catalog(language)
         self._english = catalog(DEFAULT)
+        spec = "spec."
+        self._parameters = {key.removeprefix(spec): own for key, own in self._own.items() if key.startswith(spec)}
 
     def __call__(self, key: str, **words: Any) -> str:
         """The text of a key, words filled in; with ``count`` the key's form ``.one`` or ``.other``.
@@ -80,7 +82,7 @@ class Texts:
 
     def said(self, text: str) -> str:
         """What the engine, a check or a use case said in English, in this language where it is known."""
-        return said(self.language, text)
+        return said(self.language, text, self._parameters)
 
     def reason(self, code: str, otherwise: str = "") -> str:
         """The sentence of a reason, by which a change was held back, an update refused or a record given up."""
