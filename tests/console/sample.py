@@ -240,7 +240,7 @@ def answers(flow_ids: list[str]) -> dict[str, Any]:
         "ledger": lambda **_: [_entry(first, number) for number in range(4)],
         "explain": lambda **_: _explanation(flow_ids),
         "profiles-seen": sample_people.seen(NOW_MS),
-        "profile-inputs": sample_people.inputs(list(zip(flow_ids, NAMES, strict=True)), NOW_MS),
+        "profile-inputs": sample_people.inputs(NAMES, NOW_MS),
     }  # fmt: skip
 
 

@@ -35,28 +35,24 @@ def _one(namespace: str, id: str) -> dict[str, str]:
     return {"namespace": namespace, "id": id}
 
 
-def inputs(flows: Sequence[tuple[str, str]], now_ms: int, count: int = 24) -> Callable[..., list[dict[str, Any]]]:
+def inputs(names: Sequence[str], now_ms: int, count: int = 24) -> Callable[..., list[dict[str, Any]]]:
     """As the engine answers ``profile-inputs``.
 
     Args:
-        flows: Id and name of each.
+        names: Of the flows.
         now_ms: The time.
         count: Inputs that there are about Ada; nobody else has any.
     """
-    made = [
-        {
+    made = []
+    for number in range(count):
+        kind, attributes, memberships = _CAME[number % len(_CAME)]
+        decided: dict[str, list[str]] = {}
+        for index, name in enumerate(names):
+            reason = "repeat" if kind == "repeat" else _REASONS[(number + index) % len(_REASONS)]
+            decided.setdefault(reason, []).append(name)
+        made.append({
             "ordinal": LAST - 317 * number, "at_ms": now_ms - number * 600_000 - 40_000, "kind": kind,
             "source": "http" if kind != "tick" else "", "profile_id": ADA, "attributes": attributes,
-            "memberships": memberships,
-            "decided": [
-                {
-                    "flow": flow, "name": name,
-                    "reason": "repeat" if kind == "repeat" else _REASONS[(number + index) % len(_REASONS)],
-                }
-                for index, (flow, name) in enumerate(flows)
-            ],
-        }
-        for number in range(count)
-        for kind, attributes, memberships in [_CAME[number % len(_CAME)]]
-    ]  # fmt: skip
+            "memberships": memberships, "exported": decided.pop("", []), "held": decided,
+        })  # fmt: skip
     return lambda profile_id, most: made[:most] if profile_id == ADA else []

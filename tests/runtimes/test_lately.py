@@ -62,8 +62,11 @@ def test_the_inputs_about_a_person_are_those_under_every_id_they_had(lived: Live
         few = last_inputs(lived.state, KEYS, {"profile_id": line.profile_id, "most": 3})
         assert [each.ordinal for each in few] == expected[:3]
         for each in found:
-            of_each = {decided.flow: decided.reason for decided in each.decided}
-            assert of_each == lived.told[each.ordinal - 1].reasons
+            reasons = lived.told[each.ordinal - 1].reasons
+            assert each.exported == [flow.title() for flow in PLANS if not reasons[flow]]
+            assert {name: reason for reason, names in each.held.items() for name in names} == {
+                flow.title(): reason for flow, reason in reasons.items() if reason
+            }
         merged += len(all_of_it) > 1
     assert merged > 5
 
@@ -108,7 +111,7 @@ def test_an_input_tells_what_it_stated_and_no_value() -> None:
     second, first = last_inputs(small.disk.state, KEYS, {"profile_id": profile_id})
     assert (first.ordinal, first.kind, first.source, first.profile_id) == (1, "update", "lines", profile_id)
     assert (first.attributes, first.memberships) == (["n", "secret"], ["ups/vip"])
-    assert [(each.flow, each.name, each.reason) for each in first.decided] == [("f", "f", "")]
+    assert (first.exported, first.held) == (["f"], {})
     assert second.memberships == []
     assert second.at_ms >= first.at_ms > 0
     assert "4711" not in str(first)

@@ -59,20 +59,6 @@ class Lately(msgspec.Struct, kw_only=True):
     profiles: list[ProfileSeen]
 
 
-class Decided(msgspec.Struct, kw_only=True):
-    """What was decided for one flow.
-
-    Attributes:
-        flow: Its id.
-        name: Its name in the configuration that was in force.
-        reason: Why nothing was exported; "" where something was.
-    """
-
-    flow: str
-    name: str
-    reason: str
-
-
 class InputSeen(msgspec.Struct, kw_only=True):
     """One input about a profile.
 
@@ -84,7 +70,8 @@ class InputSeen(msgspec.Struct, kw_only=True):
         profile_id: The id the profile had then.
         attributes: Top-level attributes that it stated, sorted.
         memberships: Audiences that it stated, as ``namespace/id``, sorted.
-        decided: Flow by flow.
+        exported: Names of the flows for which an export was made; the id of one without a name.
+        held: Why none was made to the names of the flows for which none was.
     """
 
     ordinal: int
@@ -94,7 +81,8 @@ class InputSeen(msgspec.Struct, kw_only=True):
     profile_id: str
     attributes: list[str]
     memberships: list[str]
-    decided: list[Decided]
+    exported: list[str]
+    held: dict[str, list[str]]
 
 
 def namespaces(state: State, keys: Keys, most: int = MOST_NAMESPACES) -> list[str]:
@@ -198,15 +186,15 @@ def _lineage(state: State, keys: Keys, past: Past, profile_id: str) -> Iterator[
 
 def _told(past: Past, line: Line) -> InputSeen:
     update = _update(line)
-    flows = past.snapshot(line.block.config).flows
+    exported: list[str] = []
+    held: dict[str, list[str]] = {}
+    for flow, reason in zip(past.snapshot(line.block.config).flows, line.held, strict=True):
+        (held.setdefault(reason, []) if reason else exported).append(flow.name or flow.id)
     return InputSeen(
         ordinal=line.ordinal, at_ms=line.block.now_ms, kind=KINDS[line.kind], source=line.source,
         profile_id=line.profile_id, attributes=sorted(update.attributes) if update else [],
         memberships=sorted(f"{m.namespace}/{m.segment_id}" for m in update.memberships) if update else [],
-        decided=[
-            Decided(flow=flow.id, name=flow.name, reason=reason)
-            for flow, reason in zip(flows, line.held, strict=True)
-        ],
+        exported=exported, held=held,
     )  # fmt: skip
 
 
