@@ -31,6 +31,7 @@ class Sentence(NamedTuple):
         pattern: Matches what is said.
         named: The words that name a parameter.
         fixed: Characters of it that are not filled in.
+        longest: The longest stretch of these: looked for first, since most sentences are not the one.
     """
 
     english: str
@@ -38,6 +39,7 @@ class Sentence(NamedTuple):
     pattern: re.Pattern[str]
     named: frozenset[str]
     fixed: int
+    longest: str
 
 
 @cache
@@ -57,8 +59,10 @@ def _sentence(english: str, own: str) -> Sentence:
         re.escape(literal) + (f"(?P<{name}>{_KINDS[kind]})" if name else "") for literal, name, kind in parts
     )
     named = frozenset(name for _, name, kind in parts if name and kind == "name")
-    fixed = sum(len(literal) for literal, _, _ in parts)
-    return Sentence(english, own, re.compile(pattern, re.DOTALL), named, fixed)
+    literals = [literal for literal, _, _ in parts]
+    return Sentence(
+        english, own, re.compile(pattern, re.DOTALL), named, sum(map(len, literals)), max(literals, key=len)
+    )
 
 
 def said(language: str, text: str, names: Mapping[str, str] = MappingProxyType({}), depth: int = 0) -> str:
@@ -73,7 +77,7 @@ def said(language: str, text: str, names: Mapping[str, str] = MappingProxyType({
     if depth > _DEEPEST:
         return text
     for each in sentences(language):
-        if match := each.pattern.fullmatch(text):
+        if each.longest in text and (match := each.pattern.fullmatch(text)):
             parts = {
                 name: names.get(part, part) if name in each.named else said(language, part, names, depth + 1)
                 for name, part in match.groupdict().items()
