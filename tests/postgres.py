@@ -11,7 +11,6 @@ import pwd
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -20,6 +19,8 @@ from pathlib import Path
 
 import psycopg
 import pytest
+
+from tests.servers import end_with_parent, free_port
 
 START_S = 60.0
 
@@ -59,12 +60,12 @@ def server() -> Iterator[str]:
             capture_output=True, text=True, timeout=START_S, cwd=folder, check=False, **account,  # type: ignore[call-overload]
         )  # fmt: skip
         assert made.returncode == 0, made.stderr
-        port = _free_port()
+        port = free_port()
         with (folder / "log").open("wb") as log:
             running = subprocess.Popen(
                 [binaries / "postgres", "-D", data, "-p", str(port), "-k", folder, "-c", "listen_addresses=127.0.0.1",
                  "-c", "fsync=off", "-c", "shared_buffers=16MB", "-c", "max_connections=60"],
-                stdout=log, stderr=subprocess.STDOUT, cwd=folder, **account,  # type: ignore[call-overload]
+                stdout=log, stderr=subprocess.STDOUT, cwd=folder, preexec_fn=end_with_parent, **account,  # type: ignore[call-overload]
             )  # fmt: skip
         try:
             url = f"postgresql://headrace:{password}@127.0.0.1:{port}/postgres"
@@ -75,12 +76,6 @@ def server() -> Iterator[str]:
             running.wait(timeout=START_S)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _wait(url: str, running: subprocess.Popen[bytes], log: Path) -> None:

@@ -1,10 +1,12 @@
 """Real servers that tests run against: moto's and kinesis-local, each a process of its own.
 
-Each is started on a free port of 127.0.0.1, waited for within a bound, and ended by its own process id.
+Each is started on a free port of 127.0.0.1, waited for within a bound, and ended by its own process id; when the
+process that started it is killed, the kernel ends it.
 """
 
 from __future__ import annotations
 
+import ctypes
 import http.client
 import os
 import signal
@@ -19,6 +21,8 @@ from pathlib import Path
 
 START_BOUND_S = 40.0
 NODE_FOLDER = Path(__file__).parent / "node"
+_LIBC = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG = 1
 
 
 class ServerNotStartedError(Exception):
@@ -31,6 +35,11 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def end_with_parent() -> None:
+    """Called in a child process: the kernel ends it when its parent ends, however that happens."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 @contextmanager
@@ -79,6 +88,7 @@ def _running(command: list[str], port: int, *, cwd: Path | None, env: dict[str, 
                 stdout=words,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                preexec_fn=end_with_parent,
             )
         except FileNotFoundError as error:
             raise ServerNotStartedError(f"{command[0]} is not installed") from error

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import re
 import signal
-import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -288,7 +287,7 @@ def test_a_held_folder_is_reported_with_what_to_do(road: Road) -> None:
 def test_standard_input_stops_too(road: Road) -> None:
     """Waiting for standard input, a signal ends it, and what was read is delivered."""
     lines = list(updates(14, 50, 5))
-    with background("run", "--config", road.config, "--input", "-", data=road.data, stdin=subprocess.PIPE) as running:
+    with background("run", "--config", road.config, "--input", "-", data=road.data, piped=True) as running:
         assert running.stdin is not None
         running.stdin.write(b"\n".join(lines) + b"\n")
         running.stdin.flush()

@@ -6,20 +6,20 @@ import os
 import re
 import signal
 import subprocess
-import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import IO, Final, NamedTuple
 
 import msgspec
 
 from headrace.testing import Written
+from tests.cli import warm
 from tests.e2e.killed import holds_lock
 
 OUTSIDE: Final = "from outside"
 ROOT: Final = Path(__file__).parents[2]
-HEADRACE: Final = str(Path(sys.executable).with_name("headrace"))
 BOUND_S: Final = 120.0
 _EXPORT_ID: Final = re.compile(rb'"exportId":"([^"]+)"')
 
@@ -86,11 +86,15 @@ class Lives:
 
     def __init__(self, folder: Path, stream: Stream, source: str = "", **environment: str) -> None:
         self._folder, self._stream = folder, stream
-        self._environment = {**os.environ, "HEADRACE_DATA_DIR": str(folder / "data"), **environment}
+        self._environment = {
+            **os.environ, "HEADRACE_DATA_DIR": str(folder / "data"), "COLUMNS": "160", **environment,
+        }  # fmt: skip
         self._arguments = [
             "run", "--config", str(folder / "config.json"), "--input", source or str(folder / "input.jsonl"),
         ]  # fmt: skip
         self.deaths: list[Death] = []
+        self.cpu_s = 0.0
+        """What the processes that have ended took, killed ones too."""
         self.follow = False
         """Lives that are killed wait for more at the end of what they read."""
         self.meanwhile: Callable[[int], None] = lambda received: None
@@ -102,20 +106,19 @@ class Lives:
         armed.unlink(missing_ok=True)
         note.unlink(missing_ok=True)
         arguments = [*self._arguments, *(["--follow"] if self.follow else [])]
-        command = [HEADRACE, *arguments]
+        module = ""
         if place != OUTSIDE:
-            command = [sys.executable, "-m", "tests.e2e.killed", place, str(armed), str(note), *arguments]
+            module, arguments = "tests.e2e.killed", [place, str(armed), str(note), *arguments]
         before, again = self._stream.read(), self._stream.again
         begun = time.monotonic()
         with (self._folder / "words").open("wb") as words:
-            child = subprocess.Popen(
-                command, cwd=ROOT, env=self._environment, stdin=subprocess.DEVNULL, stdout=words, stderr=words
-            )
+            child = self._begin(arguments, words, words, module)
         try:
             locked = self._await(child, before + new, begun, armed if place != OUTSIDE else None)
         finally:
             child.kill()
             child.wait()
+            self.cpu_s += child.cpu_s
         if place != OUTSIDE:
             assert note.exists(), f"ended before {place}: {(self._folder / 'words').read_text()}"
             locked = note.read_text() == f"{place} locked"
@@ -126,7 +129,7 @@ class Lives:
         self.deaths.append(death)
         return death
 
-    def _await(self, child: subprocess.Popen[bytes], most: int, begun: float, armed: Path | None) -> bool:
+    def _await(self, child: warm.Command, most: int, begun: float, armed: Path | None) -> bool:
         """Until it is time: then arm the seam and wait for the end, or say whether the process holds the lock."""
         while (received := self._stream.read()) < most:
             self.meanwhile(received)
@@ -158,13 +161,25 @@ class Lives:
 
     def ask(self, *arguments: str, bound_s: float = BOUND_S) -> subprocess.CompletedProcess[str]:
         """Another command about the same data folder, to its end."""
-        return subprocess.run(
-            [HEADRACE, *arguments],
-            cwd=ROOT,
-            env=self._environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=bound_s,
-            check=False,
-        )
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            child = self._begin(arguments, out, err)
+            try:
+                code = child.wait(bound_s)
+            finally:
+                child.kill()
+                child.wait()
+                self.cpu_s += child.cpu_s
+            said = []
+            for words in (out, err):
+                words.seek(0)
+                said.append(words.read().decode())
+        return subprocess.CompletedProcess(arguments, code, *said)
+
+    def _begin(
+        self, arguments: Sequence[str], out: IO[bytes], err: IO[bytes], module: str = ""
+    ) -> warm.Command:  # fmt: skip
+        with open(os.devnull, "rb") as nothing:
+            return warm.begin(
+                *arguments, environment=self._environment, stdin=nothing, stdout=out, stderr=err, folder=ROOT,
+                module=module,
+            )  # fmt: skip

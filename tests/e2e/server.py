@@ -148,11 +148,12 @@ def until(holds: Callable[[], bool], words: Callable[[], object] = lambda: "") -
 
 @contextmanager
 def serving(
-    data: Path, *arguments: str | Path, keys: Credentials | None = None, env: Mapping[str, str] | None = None
-) -> Iterator[Server]:
+    data: Path, *arguments: str | Path, keys: Credentials | None = None, env: Mapping[str, str] | None = None,
+    module: str = "",
+) -> Iterator[Server]:  # fmt: skip
     """A server on a data folder, with the scripted Kinesis and moto allowed as endpoints."""
     allowed = {"HEADRACE_CONNECTION_HOSTS": "127.0.0.1,localhost", "HEADRACE_LOG_FORMAT": "json", **(env or {})}
-    with background("serve", "--port", "0", *arguments, data=data, env=allowed) as running:
+    with background("serve", "--port", "0", *arguments, data=data, env=allowed, module=module) as running:
         yield Server(running, data, keys)
 
 

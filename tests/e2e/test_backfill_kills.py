@@ -8,7 +8,6 @@ million profiles, ``make test`` a tenth of them.
 from __future__ import annotations
 
 import random
-import resource
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -91,12 +90,6 @@ class Traffic:
             self.given = upto
 
 
-def cpu_s() -> float:
-    """What the commands that have ended took, killed ones too."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
 def flows(whole: dict[str, Any]) -> dict[str, Any]:
     """The configuration of the plan's flow, alone."""
     second = whole["flows"][1]
@@ -154,15 +147,14 @@ def test_a_backfill_with_live_traffic_and_kills(tmp_path: Path, *, soak: bool) -
         config.write_bytes(msgspec.json.encode(whole | {"flows": []}))
         stream = Stream(recording)
         lives = Lives(tmp_path, stream)
-        used_s = cpu_s()
         assert lives.finish(1000).returncode == 0
-        loaded_s = cpu_s() - used_s
+        loaded_s = lives.cpu_s
         assert stream.read() == 0
         config.write_bytes(msgspec.json.encode(whole))
-        begun_s, used_s = time.monotonic(), cpu_s()
+        begun_s = time.monotonic()
         traffic = Traffic(source, lines[size.profiles :], members)
         shares = live_through(lives, stream, traffic, size, members)
-        ran_s, took_s = cpu_s() - used_s, time.monotonic() - begun_s
+        ran_s, took_s = lives.cpu_s - loaded_s, time.monotonic() - begun_s
         run = the_run(lives)
 
     states, verdict = judged(size, lines, recording)
