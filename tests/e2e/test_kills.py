@@ -43,19 +43,16 @@ class Size(NamedTuple):
     places: list[str]
 
 
-SMALL: Final = Size(
-    20_000, 700, 500,
-    [OUTSIDE, "after commit before send", "after send before settlement", "before the commit of a merge",
-     "after the commit of a merge"],
-)  # fmt: skip
-LARGE: Final = Size(200_000, 7000, 2500, [OUTSIDE, *SEAMS, OUTSIDE] * 2)
+EACH: Final = Size(60_000, 2100, 1800, [OUTSIDE, *SEAMS])
+MANY: Final = Size(200_000, 7000, 2500, [OUTSIDE, *SEAMS, OUTSIDE] * 2)
+"""For `make soak`."""
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("size", [pytest.param(SMALL, id="5-kills"), pytest.param(LARGE, id="20-kills")])
-def test_kills_lose_nothing_and_keep_the_order(size: Size, tmp_path: Path) -> None:
+def test_kills_lose_nothing_and_keep_the_order(soak: bool, tmp_path: Path) -> None:
     """Every message of the fold is received, in order per profile and through merges; repeats stay within bounds."""
+    size = MANY if soak else EACH
     begun = time.monotonic()
     lines = write_updates(tmp_path / "input.jsonl", 7, size.updates, size.people)
     recording = tmp_path / "received"
