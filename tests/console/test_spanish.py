@@ -138,7 +138,7 @@ def test_what_stands_between_parameters_is_said() -> None:
         ({**keys, "useFips": True, "useDualStack": True, "region": "us-iso-east-1"}, {}),
         ({**keys, "useDualStack": True, "region": "us-iso-east-1"}, {}),
         ({**keys, "endpointUrl": "ftp://localhost"}, {}),
-        ({**keys, "endpointUrl": "https://a:b@localhost"}, {}),
+        ({**keys, "endpointUrl": "https://somebody@localhost"}, {}),
         ({**keys, "endpointUrl": "http://example.com"}, {}),
         ({**keys, "proxyUser": "a", "proxyPassword": "b"}, {}),
         ({**keys, "proxyUrl": "http://localhost", "endpointUrl": "http://localhost"}, {}),
