@@ -18,12 +18,19 @@ EXTRAS := --extra kafka --extra otel --extra parquet
 NODE := tests/node
 ARGS ?=
 NAME ?=
+# Tests wait as well as compute: one process of pytest more than there are cores. Chosen tests (ARGS) run in one, unless
+# WORKERS is given with them.
+WORKERS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )))
+BESIDE = -n $(WORKERS) --dist worksteal
 # Compiled with mypyc for wheels, benchmarks and a second run of their tests; never where one develops.
 COMPILED := $(addprefix headrace/,$(addprefix core/,cause.py envelope.py export.py lifetimes.py link.py merge.py message.py paths.py \
 	prepared.py step.py times.py update.py view.py) $(addprefix destinations/,block.py dispatch.py flight.py lanes.py learning.py \
 	paced.py pending.py rates.py ready.py retries.py shards.py verdicts.py kinesis/encoder.py) state/keys.py \
-	$(addprefix runtimes/embedded/,decide.py decision.py entries.py lookup.py marks.py outbox.py settle.py))
+	$(addprefix runtimes/embedded/,counting.py decide.py decision.py entries.py lookup.py marks.py outbox.py parsed.py parser.py settle.py))
 CC_HERE := $(shell command -v cc)
+# What C decides (core/native): one file for the compiler, one extension module beside core/plain.py.
+NATIVE = cc -O2 -fPIC -shared -Wall -Wextra -Wno-parentheses $(CFLAGS) \
+	$$(../../$(BIN)/python -c 'import sysconfig as s; print("-I" + s.get_path("include"), "headrace/core/native/module.c -o headrace/core/_native" + s.get_config_var("EXT_SUFFIX"))')
 
 .PHONY: help install run test compiled check types fast fmt docs bench soak test-compiled wheel node-modules postgres browser requirements clean
 
@@ -36,19 +43,20 @@ run: install ## Open the whole product on a local Kinesis with sample data, unti
 	@$(BIN)/headrace demo $(ARGS)
 
 test: .venv/.dev node-modules postgres browser ## Run all tests (ARGS="tests/core -x")
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest $(if $(ARGS),$(if $(filter-out file,$(origin WORKERS)),$(BESIDE)),$(BESIDE)) $(ARGS)
 	@$(if $(ARGS)$(if $(CC_HERE),,no),,$(MAKE) -s test-compiled)
 
 test-compiled: build/compiled/.done ## Run the core's tests on the compiled core
-	@PYTHONPATH=build/compiled $(BIN)/pytest -q tests/core tests/runtimes/test_embedded.py tests/runtimes/test_changes.py $(wildcard tests/destinations/test_dispatch*.py)
+	@PYTHONPATH=build/compiled $(BIN)/pytest -q $(BESIDE) tests/core tests/runtimes/test_embedded.py tests/runtimes/test_changes.py $(wildcard tests/destinations/test_dispatch*.py)
 
 compiled: build/compiled/.done ## Compile the core with mypyc into build/compiled (needs a C compiler)
 
-build/compiled/.done: .venv/.dev $(addprefix src/,$(COMPILED)) $(shell find src -name '*.py')
+build/compiled/.done: .venv/.dev $(addprefix src/,$(COMPILED)) $(shell find src -name '*.py' -o -name '*.[ch]')
 	@echo "Compiling the core ..."
 	@rm -rf build/compiled && mkdir -p build/compiled && cp -r src/headrace build/compiled/
 	@printf '[mypy]\nignore_missing_imports = True\n' > build/compiled/mypy.ini
 	@cd build/compiled && ../../$(BIN)/mypyc $(COMPILED) > mypyc.log 2>&1 || { tail -20 mypyc.log; exit 1; }
+	@cd build/compiled && $(NATIVE)
 	@cd build/compiled && for f in $(COMPILED); do ls "$${f%.py}".*.so > /dev/null && rm "$$f"; done
 	@touch $@
 

@@ -84,7 +84,13 @@ class Profiles:
     def _link(self, change: Update) -> Link:
         rows = {i: self.index.get(i) for i in change.identities}
         guards = Guards(self.config.max_identities, self.config.unstitchable)
-        return link(change, rows, lambda i: sum(map(len, self.profile(i).identities.values())), guards)
+        return link(
+            change.identities,
+            change.primary,
+            rows,
+            lambda i: sum(map(len, self.profile(i).identities.values())),
+            guards,
+        )
 
     def _step(self, change: Input, found: Link) -> None:
         profile_id = found.profile_id

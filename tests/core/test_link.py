@@ -90,7 +90,8 @@ def test_l3_a_refused_stitch_touches_the_primary_identitys_profile_only(
 
 def linked(change: bytes, rows: dict[str, tuple[str, int] | None], guards: Guards, counts: int = 1) -> Link:
     found = {Identity(*text.split(":")): Row(*row) if row else None for text, row in rows.items()}
-    return link(parse_update(change), found, lambda _: counts, guards)
+    update = parse_update(change)
+    return link(update.identities, update.primary, found, lambda _: counts, guards)
 
 
 A, B, C = ("a" * 32, 1), ("b" * 32, 2), ("c" * 32, 3)
@@ -178,6 +179,12 @@ def test_very_many_identities_cost_linear_time() -> None:
     identities = [Identity("a", f"{n:08}") for n in range(100_000)]
     change = Update(identities, identities[0], [], {})
     for unstitchable in ((), ("a",)):
-        found = link(change, dict.fromkeys(identities), lambda _: 0, Guards(100_000, frozenset(unstitchable)))
+        found = link(
+            change.identities,
+            change.primary,
+            dict.fromkeys(identities),
+            lambda _: 0,
+            Guards(100_000, frozenset(unstitchable)),
+        )
         assert found.identities == identities
     assert add_identities({}, identities) == {"a": [i.id for i in identities]}

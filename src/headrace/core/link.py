@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 from headrace.core.model import Identity
-from headrace.core.update import Update
 
 _blake2b: Final = hashlib.blake2b
 _sha256: Final = hashlib.sha256
@@ -92,39 +91,42 @@ def name(key: bytes, identity: Identity, taken: int = 0) -> str:
     return hashed[:32]
 
 
-def link(update: Update, rows: Mapping[Identity, Row | None], count: Callable[[str], int], guards: Guards) -> Link:
+def link(
+    identities: list[Identity], primary: Identity, rows: Mapping[Identity, Row | None], count: Callable[[str], int],
+    guards: Guards,
+) -> Link:  # fmt: skip
     """Decide which profile an update belongs to.
 
     Args:
-        update: With n >= 1 identities.
+        identities: The update's, n >= 1.
+        primary: The one that leads, where not all may.
         rows: What the identity index holds for each of them.
         count: Profile id to its number of identities.
         guards: What may not be joined.
     """
-    identities = update.identities
     if len(identities) == 1:
         row = rows[identities[0]]
         return Link(row.profile_id if row else "", (), identities)
     stitching = ours = identities
     if guards.unstitchable:
-        stitching = [i for i in identities if i.namespace not in guards.unstitchable] or [update.primary]
+        stitching = [i for i in identities if i.namespace not in guards.unstitchable] or [primary]
     owners = sorted({(row.epoch, row.profile_id) for i in stitching if (row := rows[i])})
     survivor = owners[0][1] if owners else ""
     if len(stitching) != len(identities):
         leading, joined = set(stitching), {pid for _, pid in owners}
         ours = [i for i in identities if i in leading or (row := rows[i]) is None or row.profile_id in joined]
     kept_apart = len(ours) != len(identities)
-    if kept_apart and update.primary not in ours:
-        return _refused(update, rows)
+    if kept_apart and primary not in ours:
+        return _refused(primary, rows)
     fresh = sum(rows[i] is None for i in ours)
     if (fresh or len(owners) > 1) and fresh + sum(count(pid) for _, pid in owners) > guards.most:
-        return _refused(update, rows)
+        return _refused(primary, rows)
     return Link(survivor, tuple(pid for _, pid in owners[1:]), ours, refused=kept_apart)
 
 
-def _refused(update: Update, rows: Mapping[Identity, Row | None]) -> Link:
-    row = rows[update.primary]
-    return Link(row.profile_id if row else "", (), [update.primary], refused=True)
+def _refused(primary: Identity, rows: Mapping[Identity, Row | None]) -> Link:
+    row = rows[primary]
+    return Link(row.profile_id if row else "", (), [primary], refused=True)
 
 
 def digest(text: str) -> str:

@@ -5,24 +5,28 @@ Reads the state through ``lookup``, writes nothing to it: everything goes into t
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
+from headrace.core import plain
 from headrace.core.cause import WITHDRAWN
 from headrace.core.envelope import Envelope, encode
 from headrace.core.flow import Snapshot
+from headrace.core.lifetimes import end_ms
 from headrace.core.link import Guards, Link, Row, link
-from headrace.core.model import Backfill, Delete, Export, Identity, Replay, Tick, Unlink
+from headrace.core.model import Backfill, Delete, Export, Identity, Membership, Replay, Tick, Unlink
 from headrace.core.step import CATCH_UP, Step, step
-from headrace.core.update import Update, parse_update
+from headrace.core.times import from_ms
 from headrace.errors import UpdateRefusedError
+from headrace.runtimes.embedded.counting import Counting
 from headrace.runtimes.embedded.decision import Command, Decision
 from headrace.runtimes.embedded.entries import Entries
 from headrace.runtimes.embedded.lookup import Lookup, Recent
 from headrace.runtimes.embedded.marks import Marks
+from headrace.runtimes.embedded.parsed import REPEATED, Parsed
+from headrace.runtimes.embedded.parser import Parser
 from headrace.sources.base import Batch as SourceBatch
 from headrace.sources.base import Refused
 from headrace.state import records
@@ -37,31 +41,6 @@ _KINDS: Final = {
     Unlink: records.UNLINK,
 }
 
-_SLICE: Final = 64
-"""Updates that are decoded before they are decided."""
-
-_REPEATED: Final = b"repeated"
-"""In place of an update id's digest: known to be a repeat."""
-
-
-class _Parsed:
-    """An update of a slice.
-
-    Attributes:
-        digest: Of its id; None where it has none.
-        number: Its batch.
-        index: Its place there.
-        source: Index of its source.
-    """
-
-    __slots__ = ("body", "digest", "index", "number", "source", "update")
-
-    def __init__(
-        self, update: Update, digest: bytes | None, body: bytes, number: int, index: int, source: int
-    ) -> None:  # fmt: skip
-        self.update, self.digest, self.body = update, digest, body
-        self.number, self.index, self.source = number, index, source
-
 
 class Decider:
     """Decides batches against one state.
@@ -73,6 +52,8 @@ class Decider:
         installation_key: Names profiles.
         dedup_window_ms: How long an update's id is remembered.
         cached: Profiles kept in memory, as bytes.
+        by_c: Decide plain updates by C, where it is compiled. Not where a journal is folded again, so that what C
+            decided is held against what Python decides.
 
     Attributes:
         base_from: A profile that no input from this ordinal on has changed is journaled as it was before the
@@ -81,15 +62,24 @@ class Decider:
 
     def __init__(
         self, state: State, keys: Keys, snapshot: Snapshot, installation_key: bytes, *, dedup_window_ms: int,
-        cached: int = 4096,
+        cached: int = 4096, by_c: bool = True,
     ) -> None:  # fmt: skip
         self._state, self._keys = state, keys
         self.snapshot = snapshot
+        self._by_c = by_c
+        self._planned: tuple[Snapshot, Any] | None = None
         self._installation_key = installation_key
         self._window_ms = dedup_window_ms
         self._rows: Recent[Identity, Row] = Recent(2 * cached)
         self._profiles: Recent[str, bytes] = Recent(cached)
         self.base_from = 0
+
+    @property
+    def plan(self) -> Any:
+        """The snapshot for ``plain.apply``; None where Python decides."""
+        if self._planned is None or self._planned[0] is not self.snapshot:
+            self._planned = (self.snapshot, plain.plan(self.snapshot) if self._by_c else None)
+        return self._planned[1]
 
     def decide(
         self, batches: Sequence[SourceBatch], commands: Sequence[Command], first: int, now_ms: int,
@@ -132,42 +122,32 @@ class _Deciding:
         named: Sequence[str] | None,
     ) -> None:  # fmt: skip
         self._lookup = lookup
-        self._repeats, self._named_before = repeats, named
+        self._named = named
         self._snapshot = decider.snapshot
-        self._batches, self._commands = batches, commands
+        self._commands = commands
         self._ordinal, self._now_ms = first, now_ms
         self._first = first
         self._totals = totals
         self._guards = Guards(self._snapshot.max_identities, self._snapshot.unstitchable)
         self._entries = Entries(lookup, decider.base_from)
         self._out = Decision(len(self._snapshot.flows), len(batches))
-        self._flow_totals = [totals.flows.setdefault(f.id, records.FlowTotals()) for f in self._snapshot.flows]
-        self._stamped = self._snapshot.merge_by == "timestamp"
+        self._counting = Counting(totals, self._snapshot)
+        self._plan: Any = decider.plan
+        self._apply: Any = plain.apply
+        self._now = from_ms(now_ms)
+        self._parser = Parser(
+            batches, lookup, self._out, totals, stamped=self._snapshot.merge_by == "timestamp",
+            scan=plain.scan if self._plan is not None else None, repeats=repeats,
+        )  # fmt: skip
         self._repeat_held = ("repeat",) * len(self._snapshot.flows)
         self._overflowing = bool(self._snapshot.overflowing)
         self._consents = any(flow.consent is not None for flow in self._snapshot.flows)
-        self._counts: list[int] = []
-        """Inputs that were applied, for each of the journal's different decisions."""
-        self._accepted = 0
         self.marks = Marks(self._snapshot, lookup)
 
     def run(self) -> Decision:
-        names: list[str] = []
-        places: list[tuple[int, int, int]] = []
-        for number, batch in enumerate(self._batches):
-            if batch.source not in names:
-                names.append(batch.source)
-            source = names.index(batch.source)
-            self._totals.received += len(batch.bodies)
-            places += [(number, index, source) for index in range(len(batch.bodies))]
-        # A slice at a time is decoded, read and decided: so much stays in the processor's cache.
-        for start in range(0, len(places), _SLICE):
-            parsed: list[_Parsed] = []
-            for number, index, source in places[start : start + _SLICE]:
-                one = self._parse(number, index, source)
-                if one is not None:
-                    parsed.append(one)
-            self._lookup.prefetch([one.update for one in parsed])
+        parser = self._parser
+        while parsed := parser.next_slice():
+            self._lookup.prefetch(parsed)
             for one in parsed:
                 self._apply_update(one)
         if self._commands:
@@ -177,62 +157,72 @@ class _Deciding:
             self._apply_command(command)
         for refused in self._out.refused:
             refused.sort(key=lambda one: one.index)  # some are found out only when they are stored
-        self._count_flows()
+        self._counting.fold(self._entries.decisions, self._out.exports)
         self._out.soonest_ms = self.marks.soonest_ms
         self._out.journal = self._entries.block(
-            self._first, self._now_ms, self._snapshot.version, names, sorted(self._snapshot.overflowing)
+            self._first, self._now_ms, self._snapshot.version, parser.names, sorted(self._snapshot.overflowing)
         )
         self._out.last = self._ordinal - 1
         return self._out
 
-    def _parse(self, number: int, index: int, source: int) -> _Parsed | None:
-        """Decode one update, with the digest of its id; None where it is refused."""
-        batch = self._batches[number]
-        for before in batch.refused:
-            if before.index == index:
-                self._refuse(number, before)
-                return None
-        body: bytes = batch.bodies[index]
-        try:
-            update = parse_update(body, stamped=self._stamped)
-        except UpdateRefusedError as error:
-            self._refuse(number, Refused(index, error.reason, str(error)))
-            return None
-        digest = None
-        if self._repeats is not None:
-            digest = _REPEATED if index in self._repeats else None
-        else:
-            update_id = (batch.ids[index] if batch.ids is not None else None) or update.update_id
-            if update_id is not None:
-                digest = hashlib.blake2b(update_id.encode(), digest_size=16).digest()
-                self._lookup.ask(digest)
-        return _Parsed(update, digest, body, number, index, source)
-
-    def _refuse(self, number: int, refused: Refused) -> None:
-        self._out.refused[number].append(refused)
-        counts = self._totals.refused
-        counts[refused.reason] = counts.get(refused.reason, 0) + 1
-
     # -- deciding ---------------------------------------------------------------------------------
 
-    def _apply_update(self, one: _Parsed) -> None:
-        lookup, update, digest = self._lookup, one.update, one.digest
+    def _apply_update(self, one: Parsed) -> None:
+        lookup, digest = self._lookup, one.digest
         if digest is not None:
-            if digest is _REPEATED or lookup.seen[digest]:
+            if digest is REPEATED or lookup.seen[digest]:
                 self._repeat(one)
                 return
             lookup.came(digest)
-        absorbed: list[Envelope] = []
-        found = self._known(update)
-        indexed = found is not None
-        if found is None:
-            lookup.at_hand.clear()
-            found = link(update, {i: lookup.rows.get(i) for i in update.identities}, lookup.count, self._guards)
-            envelope = lookup.existing(found.profile_id) if found.profile_id else None
-            absorbed = [lookup.existing(other) for other in found.absorbed]
+        row = self._row_of(one.identities)
+        if row is not None:
+            found = Link(row.profile_id, (), one.identities)
         else:
-            envelope = lookup.decoded(found.profile_id)
-        profile_id = found.profile_id or self._new_name(update)
+            lookup.at_hand.clear()
+            rows = {i: lookup.rows.get(i) for i in one.identities}
+            found = link(one.identities, one.primary, rows, lookup.count, self._guards)
+        named = self._named[self._ordinal - self._first] if self._named is not None else ""
+        profile_id = found.profile_id or lookup.new_name(one.primary, self._ordinal, named)
+        simple = one.note is not None and not found.absorbed and not found.refused
+        if not simple or not self._apply_plain(one, profile_id, made=not found.profile_id, indexed=row is not None):
+            self._apply_any(one, found, profile_id, indexed=row is not None)
+
+    def _apply_plain(self, one: Parsed, profile_id: str, *, made: bool, indexed: bool) -> bool:
+        """Have C decide an update that it has read; false where it leaves that to Python."""
+        lookup, ordinal, now_ms = self._lookup, self._ordinal, self._now_ms
+        stored = None if made else lookup.stored(profile_id)
+        done: Any = self._apply(
+            stored, one.note, one.identities, profile_id, ordinal, now_ms, self._now, self._plan
+        )  # fmt: skip
+        if done is None:
+            return False
+        encoded, exports, held, before, version, epoch, older, ends = done
+        if encoded is not None:
+            self._entries.base_of(None if made else profile_id, before, version)
+            lookup.put(profile_id, encoded)
+            for namespace, member, since in ends:
+                membership = Membership(member, since, None, ordinal, now_ms)
+                at_ms = end_ms(namespace, membership, self._snapshot.lifetimes)
+                if at_ms:
+                    self.marks.end(profile_id, [at_ms])
+            if not indexed:
+                self._point(one.identities, Row(profile_id, epoch))
+            if made:
+                self._totals.profiles += 1
+            for index, bucket, export in exports:
+                self._out.exports[index].append((bucket, export))
+        if older:
+            self._counting.note("older-membership", older)
+        if self._overflowing:
+            self.marks.hold_back(held, profile_id)
+        self._journal(records.UPDATE, one.body, one.source, profile_id, held, counted=True)
+        return True
+
+    def _apply_any(self, one: Parsed, found: Link, profile_id: str, *, indexed: bool) -> None:
+        """Decide any update, by Python."""
+        lookup, update, digest = self._lookup, one.update, one.digest
+        envelope = lookup.existing(profile_id, fresh=indexed) if found.profile_id else None
+        absorbed = [lookup.existing(other) for other in found.absorbed]
         done = step(
             envelope, absorbed, update, found.identities, profile_id, self._ordinal, self._now_ms, self._snapshot
         )
@@ -243,7 +233,7 @@ class _Deciding:
             try:
                 encoded = encode(done.envelope)
             except UpdateRefusedError as error:
-                self._refuse(one.number, Refused(one.index, error.reason, str(error)))
+                self._parser.refuse(one.number, Refused(one.index, error.reason, str(error)))
                 if digest is not None:
                     lookup.take_back(digest)
                 return
@@ -262,36 +252,21 @@ class _Deciding:
             self.marks.hold_back(held, profile_id)
         self._journal(records.UPDATE, one.body, one.source, profile_id, held, counted=True)
 
-    def _known(self, update: Update) -> Link | None:
+    def _row_of(self, identities: list[Identity]) -> Row | None:
         """Whose update it is, where the index says the same profile of all its identities, as of most updates."""
-        rows, identities = self._lookup.rows, update.identities
+        rows = self._lookup.rows
         row = rows.get(identities[0])
-        if row is None:
-            return None
-        if len(identities) > 1:
+        if row is not None and len(identities) > 1:
             for identity in identities:
                 if rows.get(identity) != row:
                     return None
-        return Link(row.profile_id, (), identities)
-
-    def _new_name(self, update: Update) -> str:
-        lookup, primary = self._lookup, update.primary
-        profile_id = lookup.name_of(primary)
-        if lookup.stored(profile_id) is not None:
-            return lookup.other_name_of(primary, self._ordinal)
-        if self._named_before is not None:
-            other = lookup.other_name_of(primary, self._ordinal)
-            if self._named_before[self._ordinal - self._first] == other:
-                return other
-        return profile_id
+        return row
 
     def _relink(self, envelope: Envelope, absorbed: Sequence[Envelope], found: Link) -> None:
         """Point identities at their profile: new ones, and all of absorbed profiles."""
         lookup = self._lookup
         row = Row(envelope.profile_id, envelope.epoch)
-        for identity in found.identities:
-            if lookup.rows.get(identity) != row:
-                lookup.point(identity, row)
+        self._point(found.identities, row)
         for other in absorbed:
             for namespace, ids in other.identities.items():
                 for key in ids:
@@ -300,13 +275,18 @@ class _Deciding:
             self.marks.inherit(envelope.profile_id, other.profile_id)
             self._totals.joined += 1
 
+    def _point(self, identities: Sequence[Identity], row: Row) -> None:
+        for identity in identities:
+            if self._lookup.rows.get(identity) != row:
+                self._lookup.point(identity, row)
+
     def _forget(self, profile_id: str) -> None:
         self._lookup.put(profile_id, None)
         self._totals.profiles -= 1
 
-    def _repeat(self, one: _Parsed) -> None:
+    def _repeat(self, one: Parsed) -> None:
         self._totals.repeats += 1
-        row = self._lookup.rows.get(one.update.primary)
+        row = self._lookup.rows.get(one.primary)
         profile_id = row.profile_id if row else ""
         self._journal(records.REPEAT, one.body, one.source, profile_id, self._repeat_held, counted=False)
 
@@ -337,11 +317,7 @@ class _Deciding:
     ) -> None:  # fmt: skip
         place = self._entries.add(kind, body, source, profile_id, held)
         self._ordinal += 1
-        while place >= len(self._counts):
-            self._counts.append(0)
-        if counted:
-            self._counts[place] += 1
-            self._accepted += 1
+        self._counting.decided(place, applied=counted)
 
     def _count_step(self, done: Step) -> tuple[str, ...]:
         held = tuple(done.held)
@@ -349,9 +325,8 @@ class _Deciding:
             self._out.exports[index].append((bucket, export))
             if self._consents and WITHDRAWN in export.cause.triggers:
                 self._withdrawn(self._snapshot.flows[index].id, export)
-        if done.notes:
-            for code, n in done.notes.items():
-                self._totals.notes[code] = self._totals.notes.get(code, 0) + n
+        for code, n in done.notes.items():
+            self._counting.note(code, n)
         return held
 
     def _withdrawn(self, flow_id: str, export: Export) -> None:
@@ -369,23 +344,3 @@ class _Deciding:
             self.marks.clear(flow_id, envelope.profile_id)
             for profile_id in (envelope.profile_id, *mark.absorbed):
                 self._out.discards.append((flow_id, profile_id, self._ordinal, "profile-deleted"))
-
-    def _count_flows(self) -> None:
-        """Fold what this batch did into the totals of each flow."""
-        self._totals.accepted += self._accepted
-        for held, n in zip(self._entries.decisions, self._counts, strict=True):
-            for counted, reason in zip(self._flow_totals, held, strict=True):
-                counted.accepted += n
-                if reason and n:
-                    counted.held[reason] = counted.held.get(reason, 0) + n
-        for counted, exports in zip(self._flow_totals, self._out.exports, strict=True):
-            counted.exported += len(exports)
-            triggers: dict[str, int] = counted.triggers
-            size_bytes = 0
-            for _, export in exports:
-                size_bytes += len(export.data)
-                cause = export.cause
-                fired: list[str] = cause.triggers
-                for trigger in fired or [cause.kind]:
-                    triggers[trigger] = triggers.get(trigger, 0) + 1
-            counted.bytes += size_bytes

@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 from headrace.core.envelope import Envelope, decode
 from headrace.core.link import Row, name
 from headrace.core.model import Identity
-from headrace.core.update import Update
+from headrace.runtimes.embedded.parsed import Parsed
 from headrace.state import records
 from headrace.state.base import Batch, State
 from headrace.state.keys import TIMER, Keys
@@ -96,12 +96,12 @@ class Lookup:
         if digest not in self.seen:
             self._asked.append(digest)
 
-    def prefetch(self, updates: Sequence[Update]) -> None:
+    def prefetch(self, updates: Sequence[Parsed]) -> None:
         """One read for identities and update ids, one for profiles."""
         rows = self._rows
         ids: set[str] = set()
         wanted: dict[Identity, None] = {}
-        unknown: list[Update] = []
+        unknown: list[Parsed] = []
         for update in updates:
             known = False
             for identity in update.identities:
@@ -149,12 +149,6 @@ class Lookup:
             return changed
         return None if profile_id in self._dirty else self._profiles.young.get(profile_id)
 
-    def decoded(self, profile_id: str) -> Envelope:
-        """A profile that exists, as of now; not kept at hand."""
-        stored = self.stored(profile_id)
-        assert stored is not None
-        return decode(stored)
-
     def profile(self, profile_id: str) -> Envelope | None:
         """A profile as of now, decoded once an input."""
         found = self.at_hand.get(profile_id)
@@ -165,8 +159,12 @@ class Lookup:
             found = self.at_hand[profile_id] = decode(stored)
         return found
 
-    def existing(self, profile_id: str) -> Envelope:
-        """The same, of a profile that exists."""
+    def existing(self, profile_id: str, *, fresh: bool = False) -> Envelope:
+        """The same, of a profile that exists; with *fresh* decoded anew, and not kept at hand."""
+        if fresh:
+            stored = self.stored(profile_id)
+            assert stored is not None
+            return decode(stored)
         found = self.profile(profile_id)
         assert found is not None
         return found
@@ -176,13 +174,21 @@ class Lookup:
         profile = self.profile(profile_id)
         return sum(map(len, profile.identities.values())) if profile else 0
 
-    def name_of(self, primary: Identity) -> str:
-        """What a profile to be made of an identity is called, when nothing has that name."""
-        return self._names.get(primary) or name(self._installation_key, primary)
+    def new_name(self, primary: Identity, ordinal: int, before: str = "") -> str:
+        """What a profile to be made of an identity is called: otherwise, by the input too, where that name is taken.
 
-    def other_name_of(self, primary: Identity, ordinal: int) -> str:
-        """What it is called otherwise: by the input that makes it, too."""
-        return name(self._installation_key, primary, ordinal)
+        Args:
+            primary: The identity.
+            ordinal: The input's.
+            before: What it was called, when a journal is folded again: a profile erased since may have had the name.
+        """
+        plain = self._names.get(primary) or name(self._installation_key, primary)
+        taken = self.stored(plain) is not None
+        if taken or (before and before != plain):
+            other = name(self._installation_key, primary, ordinal)
+            if taken or before == other:
+                return other
+        return plain
 
     def stale(self, flow_ids: Sequence[str], profile_id: str) -> list[bool]:
         """For each flow whether the profile was marked as stale before this batch."""

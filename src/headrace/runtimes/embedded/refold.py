@@ -79,7 +79,9 @@ def refold(state: State, keys: Keys, installation_key: bytes) -> Comparison:
         if snapshot is None:
             snapshot = snapshots[block.config] = _snapshot(state, keys, block.config)
         if decider is None:
-            decider = Decider(memory, keys, snapshot, installation_key, dedup_window_ms=0, cached=1 << 30)
+            decider = Decider(
+                memory, keys, snapshot, installation_key, dedup_window_ms=0, cached=1 << 30, by_c=False
+            )  # fmt: skip
         decider.snapshot = with_overflowing(snapshot, frozenset(block.overflowing))
         for first, end in _unerased(block.kinds):
             batch = memory.batch()

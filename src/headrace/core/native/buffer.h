@@ -1,0 +1,96 @@
+/* Bytes that are read, and bytes that grow. */
+#ifndef HEADRACE_BUFFER_H
+#define HEADRACE_BUFFER_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <stdint.h>
+#include <string.h>
+
+/* What a function of this folder answers where it is not a number: */
+enum {
+    DONE = 0,
+    NOT_PLAIN = 1, /* something that is left to the Python code: nothing has been done */
+    FAILED = -1,   /* a Python error is set */
+};
+
+typedef struct {
+    const char *at;
+    size_t size;
+} Span;
+
+static inline int same(Span one, Span other)
+{
+    return one.size == other.size && (!one.size || memcmp(one.at, other.at, one.size) == 0);
+}
+
+/* Order of code points, which UTF-8 keeps: that of Python's strings. */
+static inline int compared(Span one, Span other)
+{
+    int found = memcmp(one.at, other.at, one.size < other.size ? one.size : other.size);
+    return found ? found : (one.size > other.size) - (one.size < other.size);
+}
+
+/* A failed buffer stays as it is and takes nothing more, so that only its end is asked whether all went well. */
+typedef struct {
+    char *at;
+    size_t size, room;
+    int failed;
+} Buffer;
+
+static char *reserve(Buffer *into, size_t more)
+{
+    if (into->room - into->size < more) {
+        size_t room = into->room ? into->room : 1024;
+        while (room - into->size < more)
+            room *= 2;
+        char *moved = PyMem_Realloc(into->at, room);
+        if (moved == NULL) {
+            into->failed = 1;
+            return NULL;
+        }
+        into->at = moved;
+        into->room = room;
+    }
+    return into->at + into->size;
+}
+
+static inline void put(Buffer *into, const void *from, size_t size)
+{
+    char *to = size ? reserve(into, size) : NULL;
+    if (to != NULL) {
+        memcpy(to, from, size);
+        into->size += size;
+    }
+}
+
+static inline void put_byte(Buffer *into, unsigned byte)
+{
+    char *to = reserve(into, 1);
+    if (to != NULL) {
+        *to = (char)byte;
+        into->size++;
+    }
+}
+
+static inline void put_span(Buffer *into, Span from)
+{
+    put(into, from.at, from.size);
+}
+
+#define PUT(into, literal) put(into, literal, sizeof(literal) - 1)
+
+static void put_decimal(Buffer *into, uint64_t value, int negative)
+{
+    char digits[21];
+    int at = sizeof digits;
+    do {
+        digits[--at] = (char)('0' + value % 10);
+        value /= 10;
+    } while (value);
+    if (negative)
+        digits[--at] = '-';
+    put(into, digits + at, sizeof digits - (size_t)at);
+}
+
+#endif

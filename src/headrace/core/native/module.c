@@ -1,0 +1,503 @@
+/* headrace.core._native: plain updates decided without Python objects. See core/native/README.md and core/plain.py. */
+#include "decide.h"
+
+enum { MOST_FLOWS = 256, MOST_BODY = 1048576 };
+
+/* Few namespaces come again and again: one object of each, whose hash is known. */
+enum { MOST_NAMES = 32 };
+static struct {
+    char text[MOST_NAMESPACE];
+    size_t size;
+    PyObject *name;
+} names[MOST_NAMES];
+static int names_kept;
+
+static PyObject *name_of(Span namespace)
+{
+    for (int i = 0; i < names_kept; i++)
+        if (same((Span){names[i].text, names[i].size}, namespace))
+            return Py_NewRef(names[i].name);
+    PyObject *made = PyUnicode_FromStringAndSize(namespace.at, (Py_ssize_t)namespace.size);
+    if (made != NULL && names_kept < MOST_NAMES) {
+        memcpy(names[names_kept].text, namespace.at, namespace.size);
+        names[names_kept].size = namespace.size;
+        names[names_kept++].name = Py_NewRef(made);
+    }
+    return made;
+}
+
+static PyObject *identity_of(const Found *found)
+{
+    PyTypeObject *type = (PyTypeObject *)known.identity;
+    PyObject *identity = type->tp_alloc(type, 2);
+    if (identity == NULL)
+        return NULL;
+    PyObject *namespace = name_of(found->name);
+    PyObject *id = PyUnicode_DecodeUTF8(found->id.at, (Py_ssize_t)found->id.size, NULL);
+    if (namespace == NULL || id == NULL) {
+        Py_XDECREF(namespace);
+        Py_XDECREF(id);
+        Py_DECREF(identity);
+        return NULL;
+    }
+    PyTuple_SET_ITEM(identity, 0, namespace);
+    PyTuple_SET_ITEM(identity, 1, id);
+    return identity;
+}
+
+static int by_text(const Found *one, const Found *other)
+{
+    int found = compared(one->name, other->name);
+    return found ? found : compared(one->id, other->id);
+}
+
+/* Identities in order, each once; the primary one's index in *primary*. */
+static PyObject *identities_of(Scanned *scanned, int *primary)
+{
+    int order[MOST_IDENTITIES], count = 0, leading = -1;
+    for (int i = 0; i < scanned->count; i++) {
+        int at = 0;
+        if (leading < 0 && scanned->found[i].primary)
+            leading = i;
+        while (at < count && by_text(&scanned->found[order[at]], &scanned->found[i]) < 0)
+            at++;
+        if (at < count && by_text(&scanned->found[order[at]], &scanned->found[i]) == 0)
+            continue;
+        memmove(order + at + 1, order + at, (size_t)(count - at) * sizeof(int));
+        order[at] = i;
+        count++;
+    }
+    PyObject *list = PyList_New(count);
+    *primary = 0;
+    for (int at = 0; list != NULL && at < count; at++) {
+        const Found *found = &scanned->found[order[at]];
+        PyObject *identity = identity_of(found);
+        if (identity == NULL) {
+            Py_CLEAR(list);
+            break;
+        }
+        PyList_SET_ITEM(list, at, identity);
+        if (leading >= 0 && by_text(found, &scanned->found[leading]) == 0)
+            *primary = at;
+    }
+    return list;
+}
+
+PyDoc_STRVAR(scan_doc, "scan(body) -> (identities, primary, update id or None, note) | None\n\n"
+                       "Read a plain update; None for one that core/update.py has to read.");
+
+static PyObject *scan(PyObject *module, PyObject *body)
+{
+    (void)module;
+    Scanned scanned;
+    if (!PyBytes_Check(body) || PyBytes_GET_SIZE(body) > MOST_BODY || scan_update(bytes_of(body), &scanned))
+        Py_RETURN_NONE;
+    int primary;
+    uint32_t counts[2] = {(uint32_t)scanned.attributes, (uint32_t)scanned.memberships};
+    size_t size = sizeof counts + noted_memberships.size + noted_attributes.size;
+    PyObject *list = identities_of(&scanned, &primary);
+    PyObject *note = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size);
+    PyObject *update_id = scanned.update_id.size
+        ? PyUnicode_DecodeUTF8(scanned.update_id.at, (Py_ssize_t)scanned.update_id.size, NULL) : Py_NewRef(Py_None);
+    PyObject *answer = NULL;
+    if (list != NULL && note != NULL && update_id != NULL) {
+        char *to = PyBytes_AS_STRING(note);
+        memcpy(to, counts, sizeof counts);
+        if (noted_memberships.size)
+            memcpy(to + sizeof counts, noted_memberships.at, noted_memberships.size);
+        if (noted_attributes.size)
+            memcpy(to + sizeof counts + noted_memberships.size, noted_attributes.at, noted_attributes.size);
+        answer = PyTuple_Pack(4, list, PyList_GET_ITEM(list, primary), update_id, note);
+    }
+    Py_XDECREF(list);
+    Py_XDECREF(note);
+    Py_XDECREF(update_id);
+    return answer;
+}
+
+static Buffer folded, restamped, requalified, whole;
+static Entry old_entries[MOST_TOP], new_entries[MOST_TOP];
+
+/* Two buffers in turn: what is read lies in one, what is written goes to the other. */
+typedef struct {
+    Buffer one, other, inner;
+} Turns;
+
+static Turns identity_turns, membership_turns;
+
+/* Puts a value at a key of the map within a map at another: what `turns->inner` holds. */
+static int put_within(Turns *turns, Span *map, Span key)
+{
+    Buffer spare = turns->one;
+    turns->one = turns->other;
+    turns->other = spare;
+    turns->one.size = 0;
+    if (turns->inner.failed || with_value(*map, key, &turns->inner, &turns->one) || turns->one.failed)
+        return NOT_PLAIN;
+    *map = (Span){turns->one.at, turns->one.size};
+    return DONE;
+}
+
+/* The identities with those of an update. */
+static int fold_identities(PyObject *identities, Change *change)
+{
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(identities); i++) {
+        PyObject *identity = PyList_GET_ITEM(identities, i);
+        Span namespace = text_of(PyTuple_GET_ITEM(identity, 0)), id = text_of(PyTuple_GET_ITEM(identity, 1));
+        Span ids = {"\x90", 1};
+        if (namespace.at == NULL || id.at == NULL)
+            return FAILED;
+        value_of(change->identities, namespace, &ids);
+        identity_turns.inner.size = 0;
+        if (with_text(ids, id, &identity_turns.inner))
+            return NOT_PLAIN;
+        if (!identity_turns.inner.size)
+            continue;
+        change->grew = 1;
+        if (put_within(&identity_turns, &change->identities, namespace))
+            return NOT_PLAIN;
+    }
+    return DONE;
+}
+
+/* The memberships with those that an update states; *older* counts those that came too late. */
+static int fold_memberships(const char **note, uint32_t count, Change *change, Moved *moved, const char *now, int *older)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        Stated stated;
+        Span segments = {"\x80", 1}, stored = {NULL, 0};
+        Moved *one = &moved[change->moves];
+        int late = 0;
+        memcpy(&stated, *note, sizeof stated);
+        one->namespace = (Span){*note + sizeof stated, stated.namespace_size};
+        one->id = (Span){one->namespace.at + stated.namespace_size, stated.id_size};
+        *note = one->id.at + stated.id_size;
+        if (value_of(change->memberships, one->namespace, &segments))
+            value_of(segments, one->id, &stored);
+        if (requalify(stored, &stated, change->ordinal, change->now_ms, now, &requalified, one, &late))
+            return NOT_PLAIN;
+        *older += late;
+        if (!requalified.size)
+            continue;
+        membership_turns.inner.size = 0;
+        if (with_value(segments, one->id, &requalified, &membership_turns.inner)
+            || put_within(&membership_turns, &change->memberships, one->namespace))
+            return NOT_PLAIN;
+        change->moves++;
+    }
+    return DONE;
+}
+
+/* Marks of the flows that exported, among those that were there. */
+static int put_marks(Span marks, const Plan *plan, const Mark *made, Buffer *into)
+{
+    static Entry old[MOST_FLOWS];
+    uint8_t placed[MOST_FLOWS] = {0};
+    int olds = entries_of(marks, old, MOST_FLOWS), added = 0;
+    if (olds < 0)
+        return NOT_PLAIN;
+    for (int f = 0; f < plan->count; f++)
+        added += made[f].seq && entry_of(old, olds, plan->flows[f].id_text) == NULL;
+    pack_map(into, (size_t)(olds + added));
+    for (int o = 0; o < olds + plan->count; o++) {
+        int at = o - olds;
+        if (o < olds)
+            for (at = plan->count - 1; at >= 0 && !(made[at].seq && same(plan->flows[at].id_text, old[o].key));)
+                at--;
+        if (o < olds && at < 0) {
+            pack_text(into, old[o].key);
+            put_span(into, old[o].value);
+        } else if (made[at].seq && !placed[at]) {
+            placed[at] = 1;
+            pack_text(into, plan->flows[at].id_text);
+            put_byte(into, 0x95);
+            pack_natural(into, (uint64_t)made[at].seq);
+            pack_natural(into, (uint64_t)made[at].ordinal);
+            pack_natural(into, (uint64_t)made[at].bucket);
+            put(into, "\x90\x90", 2);
+        }
+    }
+    return DONE;
+}
+
+/* The profile as it is to be stored. */
+static int profile_of(const Profile *before, const Change *change, Span stamps, const Plan *plan, const Mark *made,
+                      int exports, PyObject **profile)
+{
+    whole.size = 0;
+    put(&whole, "\x9a\x01", 2);
+    pack_text(&whole, before->profile_id);
+    pack_natural(&whole, (uint64_t)before->epoch);
+    pack_natural(&whole, (uint64_t)before->version + 1);
+    put_span(&whole, change->identities);
+    put_span(&whole, change->attributes);
+    put_span(&whole, stamps);
+    put_span(&whole, change->memberships);
+    if (!exports)
+        put_span(&whole, before->marks);
+    else if (put_marks(before->marks, plan, made, &whole))
+        return NOT_PLAIN;
+    pack_natural(&whole, (uint64_t)change->ordinal);
+    *profile = whole.failed ? PyErr_NoMemory() : PyBytes_FromStringAndSize(whole.at, (Py_ssize_t)whole.size);
+    return *profile == NULL ? FAILED : DONE;
+}
+
+/* What ended or will end of the memberships that changed: (namespace, member, since). */
+static PyObject *ending(const Change *change)
+{
+    PyObject *list = NULL;
+    for (int i = 0; i < change->moves; i++) {
+        const Moved *moved = &change->moved[i];
+        Membership membership;
+        Span segments, value;
+        if (moved->after && same(moved->namespace, (Span){"ups", 3}))
+            continue;
+        if (!value_of(change->memberships, moved->namespace, &segments) || !value_of(segments, moved->id, &value)
+            || read_membership(value, &membership))
+            continue;
+        PyObject *one = Py_BuildValue("(s#Os#)", moved->namespace.at, (Py_ssize_t)moved->namespace.size,
+                                      moved->after ? Py_True : Py_False, membership.since.at, (Py_ssize_t)SINCE);
+        if (list == NULL)
+            list = PyList_New(0);
+        int failed = one == NULL || list == NULL || PyList_Append(list, one);
+        Py_XDECREF(one);
+        if (failed) {
+            Py_XDECREF(list);
+            return NULL;
+        }
+    }
+    return list != NULL ? list : Py_NewRef(known.nothing);
+}
+
+/* Asks each flow; the exports, (index, bucket, export), go into a list. */
+static int ask_flows(const Plan *plan, Change *change, PyObject *exports, PyObject *held, Mark *made)
+{
+    identity_part.size = membership_part.size = 0;
+    for (int f = 0; f < plan->count; f++) {
+        const Flow *flow = &plan->flows[f];
+        Why why = {NULL, NULL, NULL, NULL};
+        PyObject *reason = NULL, *export = NULL;
+        int found = cause_of(flow, change, &why, &reason);
+        made[f].seq = 0;
+        if (!found && reason == NULL) {
+            found = export_of(plan, flow, change, &why, &made[f], &export);
+            reason = known.empty;
+        }
+        forget_why(&why);
+        if (!found && export != NULL) {
+            PyObject *one = Py_BuildValue("(iiN)", f, (int)made[f].bucket, export);
+            found = one == NULL || PyList_Append(exports, one) ? FAILED : DONE;
+            Py_XDECREF(one);
+        }
+        if (found)
+            return found;
+        PyTuple_SET_ITEM(held, f, Py_NewRef(reason));
+    }
+    return DONE;
+}
+
+/* A profile that an update makes. */
+static void begin_profile(const Change *change, Profile *profile)
+{
+    const Span empty = {"\x80", 1};
+    *profile = (Profile){text_of(change->profile_id), empty, empty, empty, empty, empty, change->ordinal, 0, change->ordinal};
+}
+
+/* Folds a note into a profile, asks the flows, and gives the answer of `apply`. */
+static int applied(PyObject *stored, PyObject *note, PyObject *identities, Change *change, const char *now,
+                   const Plan *plan, PyObject **answer)
+{
+    static Moved moved[MOST_MEMBERSHIPS];
+    static Mark made[MOST_FLOWS];
+    Entry patch[MOST_ENTRIES];
+    uint8_t changed[MOST_ENTRIES];
+    Profile before;
+    uint32_t counts[2];
+    int older = 0, any = 0;
+    if (stored == Py_None)
+        begin_profile(change, &before);
+    else if (read_profile(bytes_of(stored), &before))
+        return NOT_PLAIN;
+    change->before = &before;
+    change->identities = before.identities;
+    int found = fold_identities(identities, change);
+    if (found)
+        return found;
+    change->attributes = before.attributes;
+    change->memberships = before.memberships;
+    change->moved = moved;
+    memcpy(counts, PyBytes_AS_STRING(note), sizeof counts);
+    const char *at = PyBytes_AS_STRING(note) + sizeof counts;
+    if (fold_memberships(&at, counts[1], change, moved, now, &older))
+        return NOT_PLAIN;
+    In from = {(const uint8_t *)at, (const uint8_t *)PyBytes_AS_STRING(note) + PyBytes_GET_SIZE(note)};
+    for (uint32_t i = 0; i < counts[0]; i++)
+        if (!read_text(&from, &patch[i].key) || !read_value(&from, &patch[i].value))
+            return NOT_PLAIN;
+    int olds = entries_of(before.attributes, old_entries, MOST_TOP), tops = olds;
+    if (olds < 0)
+        return NOT_PLAIN;
+    Span stamps = before.stamps;
+    change->patch = patch;
+    change->patches = (int)counts[0];
+    change->top = old_entries;
+    if (change->patches) {
+        folded.size = restamped.size = 0;
+        if (merge(old_entries, olds, patch, change->patches, &folded, 0, changed) || folded.failed)
+            return NOT_PLAIN;
+        for (int p = 0; p < change->patches; p++)
+            any |= changed[p];
+    }
+    if (any) {
+        if (restamp(before.stamps, patch, change->patches, changed, change->ordinal, &restamped) || restamped.failed)
+            return NOT_PLAIN;
+        change->attributes = (Span){folded.at, folded.size};
+        stamps = (Span){restamped.at, restamped.size};
+        tops = entries_of(change->attributes, new_entries, MOST_TOP);
+        change->top = new_entries;
+        if (tops < 0)
+            return NOT_PLAIN;
+    }
+    change->tops = tops;
+    PyObject *exports = PyList_New(0), *held = PyTuple_New(plan->count), *profile = NULL, *ends = NULL;
+    change->version_object = PyLong_FromLongLong(before.version + 1);
+    change->epoch_object = PyLong_FromLongLong(before.epoch);
+    found = FAILED;
+    if (exports != NULL && held != NULL && change->version_object != NULL && change->epoch_object != NULL)
+        found = ask_flows(plan, change, exports, held, made);
+    if (!found) {
+        int exported = PyList_GET_SIZE(exports) > 0;
+        if (any || change->moves || change->grew || exported || stored == Py_None)
+            found = profile_of(&before, change, stamps, plan, made, exported, &profile);
+        else
+            profile = Py_NewRef(Py_None);
+    }
+    if (!found) {
+        ends = change->moves ? ending(change) : Py_NewRef(known.nothing);
+        if (ends != NULL)
+            *answer = Py_BuildValue("(OOOLLOiO)", profile, exports, held, (long long)before.ordinal,
+                                    (long long)before.version, change->epoch_object, older, ends);
+        found = *answer == NULL ? FAILED : DONE;
+    }
+    Py_XDECREF(profile);
+    Py_XDECREF(ends);
+    Py_XDECREF(exports);
+    Py_XDECREF(held);
+    Py_XDECREF(change->version_object);
+    Py_XDECREF(change->epoch_object);
+    return found;
+}
+
+PyDoc_STRVAR(apply_doc,
+             "apply(stored or None, note, identities, profile id, ordinal, now_ms, now, plan)\n"
+             "-> (profile or None, [(flow, bucket, export)], held, ordinal and version before, epoch, older, ends) | None\n\n"
+             "Fold the note of a plain update into a profile's bytes; None where core/step.py has to.");
+
+static PyObject *apply(PyObject *module, PyObject *const *given, Py_ssize_t count)
+{
+    (void)module;
+    if (count != 8 || (given[0] != Py_None && !PyBytes_Check(given[0])) || !PyBytes_Check(given[1]) || PyBytes_GET_SIZE(given[1]) < 8
+        || !PyList_Check(given[2]) || !PyUnicode_Check(given[3]) || !PyUnicode_Check(given[6]))
+        return PyErr_Format(PyExc_TypeError, "apply takes what its docstring says");
+    const Plan *plan = PyCapsule_GetPointer(given[7], "headrace.plan");
+    Span now = text_of(given[6]);
+    Change change = {0};
+    change.profile_id = given[3];
+    change.ordinal_object = given[4];
+    change.now_object = given[5];
+    change.ordinal = PyLong_AsLongLong(given[4]);
+    change.now_ms = PyLong_AsLongLong(given[5]);
+    change.bucket = -1;
+    if (plan == NULL || PyErr_Occurred())
+        return NULL;
+    if (now.size != SINCE || change.ordinal < 0 || change.now_ms < 0)
+        Py_RETURN_NONE;
+    PyObject *answer = NULL;
+    int found = applied(given[0], given[1], given[2], &change, now.at, plan, &answer);
+    if (found == NOT_PLAIN)
+        Py_RETURN_NONE;
+    if (found == FAILED && !PyErr_Occurred())
+        PyErr_NoMemory();
+    return answer;
+}
+
+PyDoc_STRVAR(plan_doc, "plan(version, version as JSON, flows) -> a configuration for `apply`; see core/plain.py");
+
+static PyObject *make_plan(PyObject *module, PyObject *given)
+{
+    (void)module;
+    PyObject *version, *quoted, *flows;
+    if (!PyArg_ParseTuple(given, "USO!", &version, &quoted, &PyList_Type, &flows))
+        return NULL;
+    if (PyList_GET_SIZE(flows) > MOST_FLOWS)
+        return PyErr_Format(PyExc_ValueError, "more than %d flows", MOST_FLOWS);
+    Plan *plan = PyMem_Calloc(1, sizeof(Plan));
+    if (plan == NULL)
+        return PyErr_NoMemory();
+    PyObject *capsule = PyCapsule_New(plan, "headrace.plan", free_plan);
+    if (capsule == NULL) {
+        PyMem_Free(plan);
+        return NULL;
+    }
+    plan->given = Py_NewRef(given);
+    plan->version = version;
+    plan->quoted_version = bytes_of(quoted);
+    plan->flows = PyMem_Calloc((size_t)PyList_GET_SIZE(flows) + 1, sizeof(Flow));
+    if (plan->flows == NULL) {
+        Py_DECREF(capsule);
+        return PyErr_NoMemory();
+    }
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(flows); i++) {
+        plan->count++;
+        if (fill_flow(&plan->flows[i], PyList_GET_ITEM(flows, i))) {
+            Py_DECREF(capsule);
+            return PyErr_Occurred() ? NULL : PyErr_NoMemory();
+        }
+    }
+    return capsule;
+}
+
+PyDoc_STRVAR(use_doc, "use(identity type, cause type, export type, bucket_of, nothing): what `scan` and `apply` make");
+
+static PyObject *use(PyObject *module, PyObject *given)
+{
+    (void)module;
+    PyObject *identity, *cause, *export, *bucket, *nothing;
+    if (!PyArg_ParseTuple(given, "O!OOOO!", &PyType_Type, &identity, &cause, &export, &bucket, &PyList_Type, &nothing))
+        return NULL;
+    Py_XSETREF(known.identity, Py_NewRef(identity));
+    Py_XSETREF(known.cause, Py_NewRef(cause));
+    Py_XSETREF(known.export, Py_NewRef(export));
+    Py_XSETREF(known.bucket_of, Py_NewRef(bucket));
+    Py_XSETREF(known.nothing, Py_NewRef(nothing));
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef methods[] = {
+    {"scan", scan, METH_O, scan_doc},
+    {"apply", (PyCFunction)(void (*)(void))apply, METH_FASTCALL, apply_doc},
+    {"plan", make_plan, METH_VARARGS, plan_doc},
+    {"use", use, METH_VARARGS, use_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT, "headrace.core._native", "Plain updates, decided without Python objects.", -1, methods,
+    NULL, NULL, NULL, NULL,
+};
+
+PyMODINIT_FUNC PyInit__native(void)
+{
+    known.empty = PyUnicode_InternFromString("");
+    known.live = PyUnicode_InternFromString("live");
+    known.segment = PyUnicode_InternFromString("segment");
+    known.identified = PyUnicode_InternFromString("identity");
+    known.attribute = PyUnicode_InternFromString("attribute");
+    known.no_change = PyUnicode_InternFromString("no-relevant-change");
+    known.paused = PyUnicode_InternFromString("paused");
+    known.not_a_member = PyUnicode_InternFromString("not-a-member");
+    known.trigger_off = PyUnicode_InternFromString("trigger-off");
+    known.same_value = PyUnicode_InternFromString("same-value");
+    known.catch_up = PyUnicode_InternFromString("catch-up");
+    return PyErr_Occurred() ? NULL : PyModule_Create(&definition);
+}
