@@ -48,7 +48,7 @@ KILLS: Final = Size(200_000, 7000, 2500, [OUTSIDE, *SEAMS, OUTSIDE] * 2)
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_twenty_kills_lose_nothing_and_keep_the_order(tmp_path: Path) -> None:
+def test_kills_lose_nothing_and_keep_the_order(tmp_path: Path) -> None:
     """Every message of the fold is received, in order per profile and through merges; repeats stay within bounds."""
     size = KILLS
     begun = time.monotonic()
