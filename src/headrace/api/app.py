@@ -93,14 +93,14 @@ def create_app(
                 methods=[operation.method],
                 **openapi.fields(operations, operation),
             )
-    # Before further routes: the document is of the API alone.
-    openapi.document(app, OPERATIONS)
+    # The document is of the API alone, without further routes; whoever asks first waits for it.
+    documented = list(app.routes)
     for each in routers:
         if isinstance(each, Mount):
             app.router.routes.append(each)
         else:
             app.include_router(each)
-    app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]  # FastAPI documents it as the way
+    app.openapi = lambda: openapi.document(app, documented, OPERATIONS)  # type: ignore[method-assign]  # FastAPI documents it as the way
     app.add_middleware(Bounded, limits=limits or Limits(), clock=control.clock)
     return app
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from starlette.routing import BaseRoute
 
 from .operation import Operation, Operations, Parameter
 from .schemas import ref
@@ -65,16 +66,17 @@ def fields(operations: Operations, operation: Operation) -> dict[str, Any]:
     }
 
 
-def document(app: FastAPI, declared: Sequence[Operations] = ()) -> dict[str, Any]:
+def document(app: FastAPI, routes: Sequence[BaseRoute], declared: Sequence[Operations]) -> dict[str, Any]:
     """The OpenAPI document of the application, made once.
 
     Args:
         app: The application.
-        declared: Its operations, the first time.
+        routes: Those of its operations.
+        declared: Its operations.
     """
     if app.openapi_schema is None:
         made = get_openapi(
-            title=app.title, version=app.version, description=DESCRIPTION, routes=app.routes, servers=[{"url": "/"}]
+            title=app.title, version=app.version, description=DESCRIPTION, routes=routes, servers=[{"url": "/"}]
         )
         answers = {each.name: _answers(each) for part in declared for each in part.rows}
         for path in made["paths"].values():
@@ -92,7 +94,7 @@ def document(app: FastAPI, declared: Sequence[Operations] = ()) -> dict[str, Any
 
 def text(app: FastAPI) -> str:
     """The document as docs/openapi.json has it: sorted, so that a change shows as what it is."""
-    return msgspec.json.format(msgspec.json.encode(document(app), order="deterministic"), indent=1).decode() + "\n"
+    return msgspec.json.format(msgspec.json.encode(app.openapi(), order="deterministic"), indent=1).decode() + "\n"
 
 
 def _answers(operation: Operation) -> dict[str, Any]:
