@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from headrace.control.store import Store
-from tests.control.conftest import postgres, store
+from tests.control.conftest import postgres, postgres_database, sqlite_file, store
 
 from .world import World, world
 
-__all__ = ["postgres", "store"]
+__all__ = ["postgres", "postgres_database", "sqlite_file", "store"]
 
 
 @pytest.fixture
