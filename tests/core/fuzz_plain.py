@@ -121,7 +121,9 @@ def main(path: str, seed: int, rounds: int) -> None:
         profile = rng.choice([None, *stored])
         if profile is not None and rng.random() < 0.7:
             profile = broken(rng, profile, HEADS)
-        done = native.apply(profile, note, identities, "0" * 32, 9, NOW_MS, from_ms(NOW_MS), rng.choice(plans))
+        which = rng.randrange(len(plans))
+        made: list[list[Any]] = [[] for _ in configurations()[which].flows]
+        done = native.apply(profile, note, identities, "0" * 32, 9, NOW_MS, from_ms(NOW_MS), plans[which], made)
         decided += done is not None
     print(f"{rounds} tried, {read} read, {decided} decided")
 

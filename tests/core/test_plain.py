@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from headrace.core import plain
 from headrace.core.flow import PartitionKey, Snapshot
-from headrace.core.model import Backfill, Export, Lifetimes
+from headrace.core.model import Export, Lifetimes
 from headrace.core.times import from_ms
 from headrace.core.update import parse_update
 from headrace.runtimes.embedded.decide import Decider
@@ -173,14 +173,10 @@ class Folder:
         write = self.state.batch()
         batch = Batch("t", bodies, str, None, lambda _: None)
         made = self.decider.decide([batch], [], self.next, now_ms, self.totals, write)
-        self.told.append((made.exports, made.refused, made.discards, made.soonest_ms, made.last, made.journal))
-        self.next = made.last + 1
-        self.state.commit(write)
-
-    def command(self, profile_id: str, flow_id: str) -> None:
-        write = self.state.batch()
-        made = self.decider.decide([], [Backfill(profile_id, flow_id, "r")], self.next, NOW_MS, self.totals, write)
-        self.told.append((made.exports, made.answers))
+        for _, export, encoded in (one for of_flow in made.exports for one in of_flow):
+            assert encoded is None or encoded == msgspec.msgpack.encode(export)
+        exports = [[(bucket, export) for bucket, export, _ in of_flow] for of_flow in made.exports]
+        self.told.append((exports, made.refused, made.discards, made.soonest_ms, made.last, made.journal))
         self.next = made.last + 1
         self.state.commit(write)
 
@@ -273,7 +269,7 @@ def test_ordinary_updates_are_decided_by_c(monkeypatch: pytest.MonkeyPatch) -> N
         found = plain.scan(body)
         assert found is not None, body
         done = plain.apply(
-            stored, found[3], found[0], profile_id, number, NOW_MS, from_ms(NOW_MS), plain.plan(config)
+            stored, found[3], found[0], profile_id, number, NOW_MS, from_ms(NOW_MS), plain.plan(config), [[]]
         )
         assert done is not None, body
         stored = done[0] or stored
@@ -286,7 +282,7 @@ def test_what_c_leaves_to_python() -> None:
     folder = Folder(config, by_c=True)
     folder.take([known], NOW_MS)
     stored = next(v for _, v in folder.state.scan(b"", b"\xff" * 9) if v[:1] == b"\x9a")
-    arguments = ("0" * 32, 2, NOW_MS, from_ms(NOW_MS), plain.plan(config))
+    arguments: tuple[Any, ...] = ("0" * 32, 2, NOW_MS, from_ms(NOW_MS), plain.plan(config), [[]])
 
     def left(body: bytes) -> bool:
         found = plain.scan(body)
@@ -307,7 +303,9 @@ def test_a_flow_with_seldom_used_settings_is_decided_by_python(settings: dict[st
 
 def test_arguments_are_checked() -> None:
     with pytest.raises(TypeError):
-        plain.apply(b"", b"", [], "", 1, 1, "", None)
+        plain.apply(b"", b"", [], "", 1, 1, "", None, [])
     with pytest.raises(ValueError, match="PyCapsule"):
-        plain.apply(b"x", bytes(8), [], "", 1, 1, "", None)
+        plain.apply(b"x", bytes(8), [], "", 1, 1, "", None, [])
+    with pytest.raises(TypeError, match="a list for each of the 1 flows"):
+        plain.apply(b"x", bytes(8), [], "", 1, 1, "", plain.plan(snapshot(flow("vip"))), [])
     assert plain.scan("text") is None

@@ -12,8 +12,8 @@ def use(
 def scan(body: bytes, /) -> tuple[list[Identity], Identity, str | None, bytes] | None: ...
 def apply(
     stored: bytes | None, note: bytes, identities: list[Identity], profile_id: str, ordinal: int, now_ms: int,
-    now: str, plan: Any, /,
+    now: str, plan: Any, exports: list[list[tuple[int, Export, bytes | None]]], /,
 ) -> tuple[
-    bytes | None, list[tuple[int, int, Export]], tuple[str, ...], int, int, int, int, list[tuple[str, bool, str]],
+    bytes | None, tuple[str, ...], int, int, int, int, list[tuple[str, bool, str]],
 ] | None: ...  # fmt: skip
 def plan(version: str, quoted: bytes, flows: list[tuple[Any, ...]], /) -> Any: ...

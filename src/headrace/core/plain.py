@@ -42,11 +42,12 @@ Args:
     now_ms: Time of the batch.
     now: The same as canonical text.
     plan: From ``plan``.
+    exports: Per flow a list, to which its export is appended as (bucket, export, bytes as the outbox stores it).
 
 Returns:
-    The profile's bytes, or None where nothing changed; exports as (index of the flow, bucket, export); per flow the
-    reason why nothing was exported; ordinal and version of the profile before, and its epoch; how many memberships
-    came too late; and those that may end by themselves as (namespace, member, since).
+    The profile's bytes, or None where nothing changed; per flow the reason why nothing was exported; ordinal and
+    version of the profile before, and its epoch; how many memberships came too late; and those that may end by
+    themselves as (namespace, member, since).
 """
 
 _KINDS: Final = {"profileId": 0, "identity": 1, "attribute": 2}

@@ -1,5 +1,5 @@
 /* headrace.core._native: plain updates decided without Python objects. See core/native/README.md and core/plain.py. */
-#include "decide.h"
+#include "export.h"
 
 enum { MOST_FLOWS = 256, MOST_BODY = 1048576 };
 
@@ -269,26 +269,23 @@ static PyObject *ending(const Change *change)
     return list != NULL ? list : Py_NewRef(known.nothing);
 }
 
-/* Asks each flow; the exports, (index, bucket, export), go into a list. */
-static int ask_flows(const Plan *plan, Change *change, PyObject *exports, PyObject *held, Mark *made)
+/* Asks each flow; what it exports goes to *exports*, by its index. */
+static int ask_flows(const Plan *plan, Change *change, PyObject **exports, PyObject *held, Mark *made)
 {
     identity_part.size = membership_part.size = 0;
     for (int f = 0; f < plan->count; f++) {
-        const Flow *flow = &plan->flows[f];
-        Why why = {NULL, NULL, NULL, NULL};
-        PyObject *reason = NULL, *export = NULL;
+        Flow *flow = &plan->flows[f];
+        Why why;
+        why.triggers = why.path_count = 0;
+        why.joined = why.left = NULL;
+        PyObject *reason = NULL;
         int found = cause_of(flow, change, &why, &reason);
         made[f].seq = 0;
         if (!found && reason == NULL) {
-            found = export_of(plan, flow, change, &why, &made[f], &export);
+            found = export_of(plan, flow, change, &why, &made[f], &exports[f]);
             reason = known.empty;
         }
         forget_why(&why);
-        if (!found && export != NULL) {
-            PyObject *one = Py_BuildValue("(iiN)", f, (int)made[f].bucket, export);
-            found = one == NULL || PyList_Append(exports, one) ? FAILED : DONE;
-            Py_XDECREF(one);
-        }
         if (found)
             return found;
         PyTuple_SET_ITEM(held, f, Py_NewRef(reason));
@@ -305,8 +302,9 @@ static void begin_profile(const Change *change, Profile *profile)
 
 /* Folds a note into a profile, asks the flows, and gives the answer of `apply`. */
 static int applied(PyObject *stored, PyObject *note, PyObject *identities, Change *change, const char *now,
-                   const Plan *plan, PyObject **answer)
+                   const Plan *plan, PyObject *out, PyObject **answer)
 {
+    static PyObject *exports[MOST_FLOWS];
     static Moved moved[MOST_MEMBERSHIPS];
     static Mark made[MOST_FLOWS];
     Entry patch[MOST_ENTRIES];
@@ -359,14 +357,17 @@ static int applied(PyObject *stored, PyObject *note, PyObject *identities, Chang
             return NOT_PLAIN;
     }
     change->tops = tops;
-    PyObject *exports = PyList_New(0), *held = PyTuple_New(plan->count), *profile = NULL, *ends = NULL;
+    PyObject *held = PyTuple_New(plan->count), *profile = NULL, *ends = NULL;
+    int exported = 0;
+    memset(exports, 0, (size_t)plan->count * sizeof *exports);
     change->version_object = PyLong_FromLongLong(before.version + 1);
     change->epoch_object = PyLong_FromLongLong(before.epoch);
     found = FAILED;
-    if (exports != NULL && held != NULL && change->version_object != NULL && change->epoch_object != NULL)
+    if (held != NULL && change->version_object != NULL && change->epoch_object != NULL)
         found = ask_flows(plan, change, exports, held, made);
     if (!found) {
-        int exported = PyList_GET_SIZE(exports) > 0;
+        for (int f = 0; f < plan->count; f++)
+            exported += exports[f] != NULL;
         if (any || change->moves || change->grew || exported || stored == Py_None)
             found = profile_of(&before, change, stamps, plan, made, exported, &profile);
         else
@@ -375,29 +376,43 @@ static int applied(PyObject *stored, PyObject *note, PyObject *identities, Chang
     if (!found) {
         ends = change->moves ? ending(change) : Py_NewRef(known.nothing);
         if (ends != NULL)
-            *answer = Py_BuildValue("(OOOLLOiO)", profile, exports, held, (long long)before.ordinal,
+            *answer = Py_BuildValue("(OOLLOiO)", profile, held, (long long)before.ordinal,
                                     (long long)before.version, change->epoch_object, older, ends);
         found = *answer == NULL ? FAILED : DONE;
     }
+    for (int f = 0; f < plan->count; f++) {
+        if (!found && exports[f] != NULL && PyList_Append(PyList_GET_ITEM(out, f), exports[f])) {
+            Py_CLEAR(*answer);
+            found = FAILED;
+        }
+        Py_CLEAR(exports[f]);
+    }
     Py_XDECREF(profile);
     Py_XDECREF(ends);
-    Py_XDECREF(exports);
     Py_XDECREF(held);
     Py_XDECREF(change->version_object);
     Py_XDECREF(change->epoch_object);
     return found;
 }
 
+static int holds_lists(PyObject *lists, int count)
+{
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(lists); i++)
+        if (!PyList_Check(PyList_GET_ITEM(lists, i)))
+            return 0;
+    return PyList_GET_SIZE(lists) == count;
+}
+
 PyDoc_STRVAR(apply_doc,
-             "apply(stored or None, note, identities, profile id, ordinal, now_ms, now, plan)\n"
-             "-> (profile or None, [(flow, bucket, export)], held, ordinal and version before, epoch, older, ends) | None\n\n"
+             "apply(stored or None, note, identities, profile id, ordinal, now_ms, now, plan, exports)\n"
+             "-> (profile or None, held, ordinal and version before, epoch, older, ends) | None\n\n"
              "Fold the note of a plain update into a profile's bytes; None where core/step.py has to.");
 
 static PyObject *apply(PyObject *module, PyObject *const *given, Py_ssize_t count)
 {
     (void)module;
-    if (count != 8 || (given[0] != Py_None && !PyBytes_Check(given[0])) || !PyBytes_Check(given[1]) || PyBytes_GET_SIZE(given[1]) < 8
-        || !PyList_Check(given[2]) || !PyUnicode_Check(given[3]) || !PyUnicode_Check(given[6]))
+    if (count != 9 || (given[0] != Py_None && !PyBytes_Check(given[0])) || !PyBytes_Check(given[1]) || PyBytes_GET_SIZE(given[1]) < 8
+        || !PyList_Check(given[2]) || !PyUnicode_Check(given[3]) || !PyUnicode_Check(given[6]) || !PyList_Check(given[8]))
         return PyErr_Format(PyExc_TypeError, "apply takes what its docstring says");
     const Plan *plan = PyCapsule_GetPointer(given[7], "headrace.plan");
     Span now = text_of(given[6]);
@@ -410,10 +425,12 @@ static PyObject *apply(PyObject *module, PyObject *const *given, Py_ssize_t coun
     change.bucket = -1;
     if (plan == NULL || PyErr_Occurred())
         return NULL;
+    if (!holds_lists(given[8], plan->count))
+        return PyErr_Format(PyExc_TypeError, "exports are to be a list for each of the %d flows", plan->count);
     if (now.size != SINCE || change.ordinal < 0 || change.now_ms < 0)
         Py_RETURN_NONE;
     PyObject *answer = NULL;
-    int found = applied(given[0], given[1], given[2], &change, now.at, plan, &answer);
+    int found = applied(given[0], given[1], given[2], &change, now.at, plan, given[8], &answer);
     if (found == NOT_PLAIN)
         Py_RETURN_NONE;
     if (found == FAILED && !PyErr_Occurred())
@@ -441,6 +458,7 @@ static PyObject *make_plan(PyObject *module, PyObject *given)
     }
     plan->given = Py_NewRef(given);
     plan->version = version;
+    plan->version_text = text_of(version);
     plan->quoted_version = bytes_of(quoted);
     plan->flows = PyMem_Calloc((size_t)PyList_GET_SIZE(flows) + 1, sizeof(Flow));
     if (plan->flows == NULL) {

@@ -4,12 +4,15 @@
 
 #include "buffer.h"
 
+enum { MOST_PATHS = 1024, MOST_CAUSES = 17 };
+
 enum { BY_PROFILE = 0, BY_IDENTITY = 1, BY_ATTRIBUTE = 2 };
 
 /* A mapped attribute, or what is above some; its name, and the name as JSON with a colon. */
 typedef struct Node {
     Span name, quoted;
     PyObject *path; /* of a mapped attribute, borrowed; NULL above some */
+    int number;     /* of a mapped attribute, in the tree's order */
     struct Node *below;
     int count;
 } Node;
@@ -17,6 +20,14 @@ typedef struct Node {
 typedef struct {
     Span namespace, id;
 } Audience;
+
+/* A cause that exports had: by its triggers and the numbers of its paths. */
+typedef struct {
+    int triggers;
+    uint64_t paths;
+    PyObject *cause;
+    Buffer json, packed;
+} Cause;
 
 typedef struct {
     PyObject *id; /* borrowed, as all objects here: Plan.given holds them */
@@ -28,12 +39,15 @@ typedef struct {
     Node tree;
     Audience *audiences; /* in order */
     int audience_count;
+    int path_count;
+    Cause causes[MOST_CAUSES]; /* the first for what is not kept */
+    int next_cause;
 } Flow;
 
 typedef struct {
     PyObject *given;
     PyObject *version;
-    Span quoted_version;
+    Span version_text, quoted_version;
     Flow *flows;
     int count;
 } Plan;
@@ -66,6 +80,11 @@ static void free_plan(PyObject *capsule)
         free_node(&plan->flows[i].tree);
         PyMem_Free(plan->flows[i].key_steps);
         PyMem_Free(plan->flows[i].audiences);
+        for (int c = 0; c < MOST_CAUSES; c++) {
+            Py_XDECREF(plan->flows[i].causes[c].cause);
+            PyMem_Free(plan->flows[i].causes[c].json.at);
+            PyMem_Free(plan->flows[i].causes[c].packed.at);
+        }
     }
     PyMem_Free(plan->flows);
     Py_XDECREF(plan->given);
@@ -73,7 +92,7 @@ static void free_plan(PyObject *capsule)
 }
 
 /* [(name, name as JSON and a colon, path or [...])] */
-static int fill_node(Node *node, PyObject *given)
+static int fill_node(Node *node, PyObject *given, int *numbers)
 {
     Py_ssize_t count = PyList_Check(given) ? PyList_GET_SIZE(given) : -1;
     if (count < 0)
@@ -90,8 +109,8 @@ static int fill_node(Node *node, PyObject *given)
         below->name = text_of(name);
         below->quoted = bytes_of(quoted);
         if (PyUnicode_Check(rest))
-            below->path = rest;
-        else if (fill_node(below, rest))
+            below->path = rest, below->number = (*numbers)++;
+        else if (fill_node(below, rest, numbers))
             return -1;
     }
     return 0;
@@ -120,7 +139,7 @@ static int fill_flow(Flow *flow, PyObject *given)
     flow->audience_count = (int)PyList_GET_SIZE(audiences);
     flow->key_steps = PyMem_Calloc((size_t)flow->key_step_count + 1, sizeof(Span));
     flow->audiences = PyMem_Calloc((size_t)flow->audience_count + 1, sizeof(Audience));
-    if (flow->key_steps == NULL || flow->audiences == NULL || fill_node(&flow->tree, tree))
+    if (flow->key_steps == NULL || flow->audiences == NULL || fill_node(&flow->tree, tree, &flow->path_count))
         return -1;
     for (int i = 0; i < flow->key_step_count; i++)
         flow->key_steps[i] = text_of(PyTuple_GET_ITEM(steps, i));

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from headrace.core.flow import Snapshot
-from headrace.core.model import Export
+from headrace.runtimes.embedded.decision import Made
 from headrace.state import records
 
 
@@ -36,12 +36,12 @@ class Counting:
         """Something of ``reasons.NOTES`` happened."""
         self._totals.notes[code] = self._totals.notes.get(code, 0) + times
 
-    def fold(self, decisions: Iterable[tuple[str, ...]], made: Sequence[list[tuple[int, Export]]]) -> None:
+    def fold(self, decisions: Iterable[tuple[str, ...]], made: Sequence[list[Made]]) -> None:
         """Fold what the batch did into the totals of each flow.
 
         Args:
             decisions: The journal's different decisions, in order.
-            made: Per flow its exports as (bucket, export).
+            made: Per flow its exports.
         """
         self._totals.accepted += self._accepted
         for held, n in zip(decisions, self._counts, strict=True):
@@ -53,7 +53,7 @@ class Counting:
             counted.exported += len(exports)
             triggers: dict[str, int] = counted.triggers
             size_bytes = 0
-            for _, export in exports:
+            for _, export, _ in exports:
                 size_bytes += len(export.data)
                 cause = export.cause
                 fired: list[str] = cause.triggers

@@ -192,11 +192,11 @@ class _Deciding:
         lookup, ordinal, now_ms = self._lookup, self._ordinal, self._now_ms
         stored = None if made else lookup.stored(profile_id)
         done: Any = self._apply(
-            stored, one.note, one.identities, profile_id, ordinal, now_ms, self._now, self._plan
+            stored, one.note, one.identities, profile_id, ordinal, now_ms, self._now, self._plan, self._out.exports,
         )  # fmt: skip
         if done is None:
             return False
-        encoded, exports, held, before, version, epoch, older, ends = done
+        encoded, held, before, version, epoch, older, ends = done
         if encoded is not None:
             self._entries.base_of(None if made else profile_id, before, version)
             lookup.put(profile_id, encoded)
@@ -209,8 +209,6 @@ class _Deciding:
                 self._point(one.identities, Row(profile_id, epoch))
             if made:
                 self._totals.profiles += 1
-            for index, bucket, export in exports:
-                self._out.exports[index].append((bucket, export))
         if older:
             self._counting.note("older-membership", older)
         if self._overflowing:
@@ -322,7 +320,7 @@ class _Deciding:
     def _count_step(self, done: Step) -> tuple[str, ...]:
         held = tuple(done.held)
         for index, bucket, export in done.exports:
-            self._out.exports[index].append((bucket, export))
+            self._out.exports[index].append((bucket, export, None))
             if self._consents and WITHDRAWN in export.cause.triggers:
                 self._withdrawn(self._snapshot.flows[index].id, export)
         for code, n in done.notes.items():

@@ -6,6 +6,9 @@ from headrace.core.model import Backfill, Delete, Export, Replay, Tick, Unlink
 from headrace.sources.base import Refused
 from headrace.state import records
 
+Made = tuple[int, Export, bytes | None]
+"""A new export: its bucket, and its bytes as the outbox stores them, where they were made already."""
+
 Command = Tick | Backfill | Delete | Replay | Unlink
 
 
@@ -14,7 +17,7 @@ class Decision:
 
     Attributes:
         journal: The inputs, ready to store; None when none was journaled.
-        exports: Per flow (index) its new exports as (bucket, export).
+        exports: Per flow (index) its new exports.
         refused: Per source batch the updates that were refused.
         answers: Per command what was decided: for each flow the reason why nothing was exported, "" where
             something was.
@@ -27,7 +30,7 @@ class Decision:
 
     def __init__(self, flows: int, batches: int) -> None:
         self.journal: records.JournalBlock | None = None
-        self.exports: list[list[tuple[int, Export]]] = [[] for _ in range(flows)]
+        self.exports: list[list[Made]] = [[] for _ in range(flows)]
         self.refused: list[list[Refused]] = [[] for _ in range(batches)]
         self.answers: list[tuple[str, ...]] = []
         self.discards: list[tuple[str, str, int, str]] = []

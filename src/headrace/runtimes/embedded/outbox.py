@@ -23,6 +23,7 @@ import msgspec
 
 from headrace.core.model import BUCKETS, Export
 from headrace.destinations.dispatch import Block, Dispatcher, Pending, pending
+from headrace.runtimes.embedded.decision import Made
 from headrace.state.base import Batch, State
 from headrace.state.keys import HEADS, OUTBOX, SETTLED, Keys
 from headrace.state.records import decode_exports
@@ -40,6 +41,16 @@ _GONE: Final = 32
 
 Staged = tuple[int, Block, list[Export]]
 """A bucket, the block put into it, and the block's exports."""
+
+
+_FEW: Final = 15
+
+
+def _array(size: int) -> bytes:
+    """What stands before the values of an array of MessagePack."""
+    if size <= _FEW:
+        return bytes((0x90 | size,))
+    return b"\xdd" + size.to_bytes(4, "big") if size >> 16 else b"\xdc" + size.to_bytes(2, "big")
 
 
 class _Bucket:
@@ -84,27 +95,30 @@ class Outbox:
 
     # -- writing ----------------------------------------------------------------------------------
 
-    def stage(self, batch: Batch, exports: Sequence[tuple[int, Export]]) -> list[Staged]:
-        """Put new exports of (bucket, export) into a batch, one block a bucket.
+    def stage(self, batch: Batch, exports: Sequence[Made]) -> list[Staged]:
+        """Put new exports into a batch, one block a bucket.
 
         Returns:
             What ``committed`` takes once the batch is durable.
         """
         runs: dict[int, list[Export]] = {}
-        for bucket, export in exports:
+        parts: dict[int, list[bytes]] = {}
+        for bucket, export, encoded in exports:
             run = runs.get(bucket)
             if run is None:
-                runs[bucket] = [export]
-            else:
-                run.append(export)
+                run = runs[bucket] = []
+                parts[bucket] = [b""]
+            run.append(export)
+            parts[bucket].append(encoded if encoded is not None else _encode(export))
         staged = []
         before = self.stored_bytes
         for bucket, run in runs.items():
             first = run[0].ordinal
-            encoded = _encode(run)
-            batch.put(self._outbox[bucket] + first.to_bytes(8, "big"), encoded)
-            self.stored_bytes += len(encoded)
-            block = Block(bucket, [e.ordinal for e in run], stored_bytes=len(encoded), made_ms=run[0].made_ms)
+            parts[bucket][0] = _array(len(run))
+            whole = b"".join(parts[bucket])
+            batch.put(self._outbox[bucket] + first.to_bytes(8, "big"), whole)
+            self.stored_bytes += len(whole)
+            block = Block(bucket, [e.ordinal for e in run], stored_bytes=len(whole), made_ms=run[0].made_ms)
             staged.append((bucket, block, run))
         self.export_bytes = (self.stored_bytes - before) // max(len(exports), 1) + 1
         self._put_heads(batch)

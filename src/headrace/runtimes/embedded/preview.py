@@ -157,7 +157,7 @@ class _Fold:
         found = {}
         for flow, exports in zip(self.snapshot.flows, made.exports, strict=True):
             load = self._busy.setdefault(flow.id, {}).setdefault(now_ms // _WINDOW_MS, [0, 0])
-            for _, export in exports:
+            for _, export, _ in exports:
                 found[flow.id, places[export.ordinal - first]] = export
                 load[0] += 1
                 load[1] += len(export.data) + len(export.key.encode())
