@@ -1,4 +1,4 @@
-/* headrace.core._native: plain updates decided without Python objects. See core/native/README.md and core/plain.py. */
+/* headrace.core._native: plain updates decided without Python objects. See core/plain.py. */
 #include "export.h"
 
 enum { MOST_FLOWS = 256, MOST_BODY = 1048576 };
