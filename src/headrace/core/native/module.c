@@ -86,9 +86,8 @@ static PyObject *identities_of(Scanned *scanned, int *primary)
 PyDoc_STRVAR(scan_doc, "scan(body) -> (identities, primary, update id or None, note) | None\n\n"
                        "Read a plain update; None for one that core/update.py has to read.");
 
-static PyObject *scan(PyObject *module, PyObject *body)
+static PyObject *scanned_of(PyObject *body)
 {
-    (void)module;
     Scanned scanned;
     if (!PyBytes_Check(body) || PyBytes_GET_SIZE(body) > MOST_BODY || scan_update(bytes_of(body), &scanned))
         Py_RETURN_NONE;
@@ -112,6 +111,21 @@ static PyObject *scan(PyObject *module, PyObject *body)
     Py_XDECREF(list);
     Py_XDECREF(note);
     Py_XDECREF(update_id);
+    return answer;
+}
+
+/* Whether a call is under way: its buffers are everybody's. Making an object may run other Python code (a collection's
+ * finalizers, `bucket_of`), and that may let another thread in; whoever comes meanwhile is left to Python. */
+static int busy;
+
+static PyObject *scan(PyObject *module, PyObject *body)
+{
+    (void)module;
+    if (busy)
+        Py_RETURN_NONE;
+    busy = 1;
+    PyObject *answer = scanned_of(body);
+    busy = 0;
     return answer;
 }
 
@@ -427,10 +441,12 @@ static PyObject *apply(PyObject *module, PyObject *const *given, Py_ssize_t coun
         return NULL;
     if (!holds_lists(given[8], plan->count))
         return PyErr_Format(PyExc_TypeError, "exports are to be a list for each of the %d flows", plan->count);
-    if (now.size != SINCE || change.ordinal < 0 || change.now_ms < 0)
+    if (busy || now.size != SINCE || change.ordinal < 0 || change.now_ms < 0)
         Py_RETURN_NONE;
     PyObject *answer = NULL;
+    busy = 1;
     int found = applied(given[0], given[1], given[2], &change, now.at, plan, given[8], &answer);
+    busy = 0;
     if (found == NOT_PLAIN)
         Py_RETURN_NONE;
     if (found == FAILED && !PyErr_Occurred())
