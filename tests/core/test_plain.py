@@ -6,7 +6,7 @@ Where C is not compiled there is nothing to compare: `make test-compiled` runs t
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -14,8 +14,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from headrace.core import plain
+from headrace.core.export import bucket_of
 from headrace.core.flow import PartitionKey, Snapshot
-from headrace.core.model import Export, Lifetimes
+from headrace.core.model import NOTHING, Cause, Export, Identity, Lifetimes
 from headrace.core.times import from_ms
 from headrace.core.update import parse_update
 from headrace.runtimes.embedded.decide import Decider
@@ -249,7 +250,7 @@ def test_c_decides_as_python_does(config: Snapshot, history: list[bytes], size: 
     compared(config, history, size)
 
 
-def test_ordinary_updates_are_decided_by_c(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ordinary_updates_are_decided_by_c() -> None:
     """Else the comparison above would compare Python with itself."""
     config = snapshot(flow("vip", paths=("a.b", "c"), metadata=True))
     first = update("ECID:1", "Email:x@example.test", into={"vip": ("realized", T1)}, a={"b": "é", "d": 1}, e=[1])
@@ -299,6 +300,30 @@ def test_what_c_leaves_to_python() -> None:
 ])  # fmt: skip
 def test_a_flow_with_seldom_used_settings_is_decided_by_python(settings: dict[str, Any]) -> None:
     assert plain.plan(snapshot(flow("vip", id="f"), flow("vip", id="g", **settings))) is None
+
+
+def test_a_call_within_a_call_is_left_to_python() -> None:
+    """Another thread may come in while C has Python name a bucket: the buffers are in use then."""
+    config = snapshot(flow("vip", paths=("a",)))
+    body = update("ECID:1", into={"vip": ("realized", T1)}, a=1)
+    identities, _, _, note = plain.scan(body)
+    within: list[Any] = []
+
+    def decide() -> Any:
+        return plain.apply(None, note, identities, "0" * 32, 1, NOW_MS, from_ms(NOW_MS), plain.plan(config), [[]])
+
+    def bucket(key: str) -> int:
+        within.append((plain.scan(body), decide()))
+        return 7
+
+    native = cast(Any, plain)._native
+    kept = (Identity, Cause, Export)
+    native.use(*kept, bucket, NOTHING)
+    try:
+        assert decide() is not None
+    finally:
+        native.use(*kept, bucket_of, NOTHING)
+    assert within == [(None, None)]
 
 
 def test_arguments_are_checked() -> None:
