@@ -116,35 +116,42 @@ static int read_array(In *from, size_t *count)
     return 1;
 }
 
-static int skip(In *from, int depth)
+/* Past the next value, whatever is in it: without recursion, since each value takes a byte at least. */
+static int skip(In *from)
 {
-    unsigned kind;
-    uint64_t number;
-    if (depth > MOST_DEPTH || !head(from, &kind, &number))
-        return 0;
-    if (kind <= 0x7f || kind >= 0xe0 || kind == 0xc0 || kind == 0xc2 || kind == 0xc3 || (kind >= 0xca && kind <= 0xd3))
-        return 1;
-    if ((kind >= 0xa0 && kind <= 0xbf) || (kind >= 0xd9 && kind <= 0xdb) || (kind >= 0xc4 && kind <= 0xc6)) {
-        size_t size = kind <= 0xbf ? (kind & 0x1f) : (size_t)number;
-        if (left(from) < size)
+    const uint8_t *at = from->at, *end = from->end;
+    for (uint64_t values = 1; values; values--) {
+        if (at >= end)
             return 0;
-        from->at += size;
-        return 1;
+        unsigned kind = *at++;
+        uint64_t size = 0;
+        if (kind <= 0x7f || kind >= 0xe0)
+            continue;
+        if (kind >= 0xa0 && kind <= 0xbf) {
+            size = kind & 0x1f;
+        } else if (kind <= 0x8f) {
+            values += 2 * (kind & 0x0f);
+        } else if (kind <= 0x9f) {
+            values += kind & 0x0f;
+        } else if (kind > 0xc3 || kind == 0xc1) {
+            In rest = {at - 1, end};
+            uint64_t number;
+            if (kind == 0xc1 || (kind >= 0xc7 && kind <= 0xc9) || (kind >= 0xd4 && kind <= 0xd8)
+                || !head(&rest, &kind, &number))
+                return 0;
+            at = rest.at;
+            if ((kind >= 0xc4 && kind <= 0xc6) || (kind >= 0xd9 && kind <= 0xdb))
+                size = number;
+            else if (kind == 0xdc || kind == 0xdd)
+                values += number;
+            else if (kind == 0xde || kind == 0xdf)
+                values += 2 * number;
+        }
+        if ((uint64_t)(end - at) < size)
+            return 0;
+        at += size;
     }
-    uint64_t values;
-    if (kind <= 0x8f)
-        values = 2 * (uint64_t)(kind & 0x0f);
-    else if (kind <= 0x9f)
-        values = kind & 0x0f;
-    else if (kind == 0xdc || kind == 0xdd)
-        values = number;
-    else if (kind == 0xde || kind == 0xdf)
-        values = 2 * number;
-    else
-        return 0;
-    for (; values; values--)
-        if (!skip(from, depth + 1))
-            return 0;
+    from->at = at;
     return 1;
 }
 
@@ -152,7 +159,7 @@ static int skip(In *from, int depth)
 static int read_value(In *from, Span *value)
 {
     const uint8_t *begin = from->at;
-    if (!skip(from, 0))
+    if (!skip(from))
         return 0;
     *value = (Span){(const char *)begin, (size_t)(from->at - begin)};
     return 1;
@@ -198,7 +205,7 @@ static int value_of(Span map, Span key, Span *value)
             return 0;
         if (same(name, key))
             return read_value(&from, value);
-        if (!skip(&from, 0))
+        if (!skip(&from))
             return 0;
     }
     return 0;
