@@ -31,13 +31,25 @@ static inline uint64_t turned(uint64_t value, int bits)
     return value >> bits | value << (64 - bits);
 }
 
+#define MIX(a, b, c, d, at) \
+    do { \
+        v[a] += v[b] + words[order[at]]; \
+        v[d] = turned(v[d] ^ v[a], 32); \
+        v[c] += v[d]; \
+        v[b] = turned(v[b] ^ v[c], 24); \
+        v[a] += v[b] + words[order[at + 1]]; \
+        v[d] = turned(v[d] ^ v[a], 16); \
+        v[c] += v[d]; \
+        v[b] = turned(v[b] ^ v[c], 63); \
+    } while (0)
+
 static void blake2b_block(uint64_t state[8], const uint8_t *block, uint64_t counted, int last)
 {
     uint64_t v[16], words[16];
     for (int i = 0; i < 16; i++) {
-        words[i] = 0;
-        for (int byte = 7; byte >= 0; byte--)
-            words[i] = words[i] << 8 | block[8 * i + byte];
+        const uint8_t *at = block + 8 * i;
+        words[i] = (uint64_t)at[0] | (uint64_t)at[1] << 8 | (uint64_t)at[2] << 16 | (uint64_t)at[3] << 24
+                 | (uint64_t)at[4] << 32 | (uint64_t)at[5] << 40 | (uint64_t)at[6] << 48 | (uint64_t)at[7] << 56;
     }
     memcpy(v, state, 64);
     memcpy(v + 8, blake2b_iv, 64);
@@ -46,18 +58,14 @@ static void blake2b_block(uint64_t state[8], const uint8_t *block, uint64_t coun
         v[14] = ~v[14];
     for (int round = 0; round < 12; round++) {
         const uint8_t *order = blake2b_sigma[round];
-        for (int i = 0; i < 8; i++) {
-            /* Four columns, then four diagonals. */
-            int a = i & 3, b = 4 + ((i + (i >> 2)) & 3), c = 8 + ((i + 2 * (i >> 2)) & 3), d = 12 + ((i + 3 * (i >> 2)) & 3);
-            v[a] += v[b] + words[order[2 * i]];
-            v[d] = turned(v[d] ^ v[a], 32);
-            v[c] += v[d];
-            v[b] = turned(v[b] ^ v[c], 24);
-            v[a] += v[b] + words[order[2 * i + 1]];
-            v[d] = turned(v[d] ^ v[a], 16);
-            v[c] += v[d];
-            v[b] = turned(v[b] ^ v[c], 63);
-        }
+        MIX(0, 4, 8, 12, 0);
+        MIX(1, 5, 9, 13, 2);
+        MIX(2, 6, 10, 14, 4);
+        MIX(3, 7, 11, 15, 6);
+        MIX(0, 5, 10, 15, 8);
+        MIX(1, 6, 11, 12, 10);
+        MIX(2, 7, 8, 13, 12);
+        MIX(3, 4, 9, 14, 14);
     }
     for (int i = 0; i < 8; i++)
         state[i] ^= v[i] ^ v[i + 8];

@@ -38,19 +38,26 @@ typedef struct {
     int failed;
 } Buffer;
 
-static char *reserve(Buffer *into, size_t more)
+static void widen(Buffer *into, size_t more)
+{
+    size_t room = into->room ? into->room : 1024;
+    while (room - into->size < more)
+        room *= 2;
+    char *moved = PyMem_Realloc(into->at, room);
+    if (moved != NULL) {
+        into->at = moved;
+        into->room = room;
+    }
+}
+
+static inline char *reserve(Buffer *into, size_t more)
 {
     if (into->room - into->size < more) {
-        size_t room = into->room ? into->room : 1024;
-        while (room - into->size < more)
-            room *= 2;
-        char *moved = PyMem_Realloc(into->at, room);
-        if (moved == NULL) {
+        widen(into, more);
+        if (into->room - into->size < more) {
             into->failed = 1;
             return NULL;
         }
-        into->at = moved;
-        into->room = room;
     }
     return into->at + into->size;
 }
@@ -76,6 +83,24 @@ static inline void put_byte(Buffer *into, unsigned byte)
 static inline void put_span(Buffer *into, Span from)
 {
     put(into, from.at, from.size);
+}
+
+/* How many signs from here on are of ASCII and stand in JSON as they are: no quote, backslash or control sign. */
+static inline size_t plain_signs(const char *at, const char *end)
+{
+    const char *begin = at;
+    const uint64_t each = 0x0101010101010101ULL, high = 0x80 * each;
+    for (; end - at >= 8; at += 8) {
+        uint64_t word;
+        memcpy(&word, at, 8);
+        uint64_t quote = word ^ ('"' * each), backslash = word ^ ('\\' * each);
+        /* Where no sign has its high bit, subtracting borrows from none but those that are too small. */
+        if ((word | (word - 0x20 * each) | (quote - each) | (backslash - each)) & high)
+            break;
+    }
+    while (at < end && (unsigned char)*at >= 0x20 && (unsigned char)*at < 0x80 && *at != '"' && *at != '\\')
+        at++;
+    return (size_t)(at - begin);
 }
 
 #define PUT(into, literal) put(into, literal, sizeof(literal) - 1)

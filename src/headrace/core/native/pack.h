@@ -35,7 +35,7 @@ static inline size_t left(const In *from)
 }
 
 /* The head of a value: its first byte, and the number that stands in it or follows it; false past the end. */
-static int head(In *from, unsigned *kind, uint64_t *number)
+static inline int head(In *from, unsigned *kind, uint64_t *number)
 {
     if (from->at >= from->end)
         return 0;
@@ -56,8 +56,16 @@ static int head(In *from, unsigned *kind, uint64_t *number)
     return 1;
 }
 
-static int read_text(In *from, Span *text)
+static inline int read_text(In *from, Span *text)
 {
+    if (from->at < from->end && *from->at >= 0xa0 && *from->at <= 0xbf) { /* nearly all are short */
+        size_t few = *from->at & 0x1f;
+        if (left(from) <= few)
+            return 0;
+        *text = (Span){(const char *)from->at + 1, few};
+        from->at += few + 1;
+        return 1;
+    }
     unsigned kind;
     uint64_t size;
     if (!head(from, &kind, &size))

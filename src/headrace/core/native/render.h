@@ -5,31 +5,37 @@
 #include "pack.h"
 #include "plan.h"
 
+static void put_escaped(Buffer *into, unsigned char sign)
+{
+    switch (sign) {
+    case '"': PUT(into, "\\\""); break;
+    case '\\': PUT(into, "\\\\"); break;
+    case '\b': PUT(into, "\\b"); break;
+    case '\f': PUT(into, "\\f"); break;
+    case '\n': PUT(into, "\\n"); break;
+    case '\r': PUT(into, "\\r"); break;
+    case '\t': PUT(into, "\\t"); break;
+    default:
+        PUT(into, "\\u00");
+        put_byte(into, (unsigned)"0123456789abcdef"[sign >> 4]);
+        put_byte(into, (unsigned)"0123456789abcdef"[sign & 15]);
+    }
+}
+
 static void put_quoted(Buffer *into, Span text)
 {
+    const char *at = text.at, *end = text.at + text.size;
     put_byte(into, '"');
-    size_t plain = 0;
-    for (size_t i = 0; i < text.size; i++) {
-        unsigned char sign = (unsigned char)text.at[i];
-        if (sign >= 0x20 && sign != '"' && sign != '\\')
-            continue;
-        put(into, text.at + plain, i - plain);
-        plain = i + 1;
-        switch (sign) {
-        case '"': PUT(into, "\\\""); break;
-        case '\\': PUT(into, "\\\\"); break;
-        case '\b': PUT(into, "\\b"); break;
-        case '\f': PUT(into, "\\f"); break;
-        case '\n': PUT(into, "\\n"); break;
-        case '\r': PUT(into, "\\r"); break;
-        case '\t': PUT(into, "\\t"); break;
-        default:
-            PUT(into, "\\u00");
-            put_byte(into, (unsigned)"0123456789abcdef"[sign >> 4]);
-            put_byte(into, (unsigned)"0123456789abcdef"[sign & 15]);
-        }
+    while (at < end) {
+        const char *begin = at;
+        at += plain_signs(at, end);
+        while (at < end && ((unsigned char)*at & 0x80))
+            at++;
+        if (at > begin)
+            put(into, begin, (size_t)(at - begin));
+        else
+            put_escaped(into, (unsigned char)*at++);
     }
-    put(into, text.at + plain, text.size - plain);
     put_byte(into, '"');
 }
 

@@ -115,6 +115,9 @@ static int scan_text(Text *text, Span *found, int *escaped)
     unsigned char seen = 0;
     *escaped = 0;
     for (const char *at = begin; at < text->end; at++) {
+        at += plain_signs(at, text->end);
+        if (at == text->end)
+            return NOT_PLAIN;
         unsigned char sign = (unsigned char)*at;
         if (sign == '"') {
             *found = (Span){begin, (size_t)(at - begin)};
