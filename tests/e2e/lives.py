@@ -109,11 +109,13 @@ class Lives:
         module = ""
         if place != OUTSIDE:
             module, arguments = "tests.e2e.killed", [place, str(armed), str(note), *arguments]
-        before, again = self._stream.read(), self._stream.again
         begun = time.monotonic()
         with (self._folder / "words").open("wb") as words:
             child = self._begin(arguments, words, words, module)
         try:
+            self._until(child, begun, lambda: self._locked_by(child))
+            # What the life before had under way has come by now, or counts as new.
+            before, again = self._stream.read(), self._stream.again
             locked = self._await(child, before + new, begun, armed if place != OUTSIDE else None)
         finally:
             child.kill()
@@ -131,18 +133,30 @@ class Lives:
 
     def _await(self, child: warm.Command, most: int, begun: float, armed: Path | None) -> bool:
         """Until it is time: then arm the seam and wait for the end, or say whether the process holds the lock."""
-        while (received := self._stream.read()) < most:
+
+        def reached() -> bool:
+            received = self._stream.read()
             self.meanwhile(received)
-            assert child.poll() is None, (child.returncode, (self._folder / "words").read_text())
-            assert time.monotonic() - begun < BOUND_S, "nothing new was delivered"
-            time.sleep(0.002)
+            return received >= most
+
+        self._until(child, begun, reached)
         if armed is not None:
             armed.touch()
             child.wait(BOUND_S)
             return False
-        locked = holds_lock(child.pid, self._folder / "data" / "db" / "LOCK")
+        locked = self._locked_by(child)
         os.kill(child.pid, signal.SIGKILL)
         return locked
+
+    def _until(self, child: warm.Command, begun: float, holds: Callable[[], bool]) -> None:
+        """Until something holds, as long as the process runs."""
+        while not holds():
+            assert child.poll() is None, (child.returncode, (self._folder / "words").read_text())
+            assert time.monotonic() - begun < BOUND_S, "nothing new was delivered"
+            time.sleep(0.002)
+
+    def _locked_by(self, child: warm.Command) -> bool:
+        return holds_lock(child.pid, self._folder / "data" / "db" / "LOCK")
 
     def finish(self, bound_s: float = BOUND_S) -> subprocess.CompletedProcess[str]:
         """Start it once more and let it end by itself."""
