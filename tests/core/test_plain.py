@@ -6,6 +6,7 @@ Where C is not compiled there is nothing to compare: `make test-compiled` runs t
 from __future__ import annotations
 
 import json
+import tracemalloc
 from typing import Any, cast
 
 import msgspec
@@ -324,6 +325,65 @@ def test_a_call_within_a_call_is_left_to_python() -> None:
     finally:
         native.use(*kept, bucket_of, NOTHING)
     assert within == [(None, None)]
+
+
+def test_when_memory_is_there_again_all_is_as_before() -> None:
+    """One allocation after the other fails: then nothing is decided, never something else."""
+    allocation = pytest.importorskip("_testcapi")
+    native = cast(Any, plain)._native
+    key = PartitionKey("attribute", steps=("c",))
+    config = snapshot(
+        flow("vip", "aam/é", id="f", paths=("a.b", "é"), metadata=True), flow("vip", id="g", partition_key=key)
+    )
+    body = update(
+        "ECID:1", "Email:é", into={"vip": ("realized", T1), "aam/é": "exited"}, a={"b": "x" * 3000}, c="é\n", é=1
+    )
+
+    def decide(plan: Any) -> Any:
+        found = native.scan(body)
+        exports: list[Any] = [[], []]
+        done = found and native.apply(None, found[3], found[0], "0" * 32, 1, NOW_MS, from_ms(NOW_MS), plan, exports)
+        return done and (found, done, exports)
+
+    kept = (Identity, Cause, Export)
+    native.use(*kept, len, NOTHING)  # CPython's own MD5 does not outlive a failed allocation
+    try:
+        wanted = decide(plain.plan(config))
+        assert wanted
+        failed = 0
+        for number in range(1, 150):
+            plan, found = plain.plan(config), None
+            allocation.set_nomemory(number, number + 1)
+            try:
+                found = decide(plan)
+            except MemoryError:
+                failed += 1
+            finally:
+                allocation.remove_mem_hooks()
+            assert found is None or found == wanted, number
+            assert decide(plan) == wanted, number
+    finally:
+        native.use(*kept, bucket_of, NOTHING)
+    assert failed > 20
+
+
+def test_what_a_large_update_took_is_given_back() -> None:
+    config = snapshot(flow("vip", paths=("a",)))
+
+    def decide(text: str) -> None:
+        found = plain.scan(update("ECID:1", into={"vip": ("realized", T1)}, a=text))
+        made: list[Any] = [[]]
+        plain.apply(None, found[3], found[0], "0" * 32, 1, NOW_MS, from_ms(NOW_MS), plain.plan(config), made)
+        assert len(made[0]) == 1
+
+    decide("small")
+    tracemalloc.start()
+    try:
+        decide("large" * 200_000)
+        decide("small")
+        assert tracemalloc.get_traced_memory()[0] < 500_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_arguments_are_checked() -> None:

@@ -31,12 +31,26 @@ static inline int compared(Span one, Span other)
     return found ? found : (one.size > other.size) - (one.size < other.size);
 }
 
-/* A failed buffer stays as it is and takes nothing more, so that only its end is asked whether all went well. */
+/* One that could not grow is marked as failed until it begins anew, so that only its end is asked whether all went well. */
 typedef struct {
     char *at;
     size_t size, room;
     int failed;
 } Buffer;
+
+enum { MOST_KEPT = 1 << 18 };
+
+/* Empties a buffer. What one large update made it grow to is given back: buffers live as long as the process. */
+static inline void begin(Buffer *buffer)
+{
+    if (buffer->room > MOST_KEPT) {
+        PyMem_Free(buffer->at);
+        buffer->at = NULL;
+        buffer->room = 0;
+    }
+    buffer->size = 0;
+    buffer->failed = 0;
+}
 
 static void widen(Buffer *into, size_t more)
 {

@@ -138,11 +138,11 @@ static int add_named(PyObject **list, const Moved *moved)
 {
     if (*list == NULL && (*list = PyList_New(0)) == NULL)
         return FAILED;
-    named.size = 0;
+    begin(&named);
     put_span(&named, moved->namespace);
     put_byte(&named, '/');
     put_span(&named, moved->id);
-    PyObject *name = PyUnicode_FromStringAndSize(named.at, (Py_ssize_t)named.size);
+    PyObject *name = named.failed ? PyErr_NoMemory() : PyUnicode_FromStringAndSize(named.at, (Py_ssize_t)named.size);
     int found = name == NULL ? -1 : PyList_Append(*list, name);
     Py_XDECREF(name);
     return found;

@@ -68,7 +68,8 @@ static const Cause *known_cause(Flow *flow, const Why *why)
     PyObject *fired = triggers_of(why), *wrote = paths_of(why);
     made->triggers = why->triggers;
     made->paths = paths;
-    made->json.size = made->packed.size = 0;
+    begin(&made->json);
+    begin(&made->packed);
     Py_CLEAR(made->cause);
     if (fired != NULL && wrote != NULL) {
         PyObject *members[] = {known.live, fired, wrote, or_nothing(why->joined), or_nothing(why->left), known.nothing};
@@ -88,7 +89,7 @@ static const Cause *known_cause(Flow *flow, const Why *why)
         pack_texts(&made->packed, why->joined);
         pack_texts(&made->packed, why->left);
         put_byte(&made->packed, 0x90);
-        if (made->json.failed || made->packed.failed)
+        if (made->json.failed || made->packed.failed || PyErr_Occurred()) /* no memory for a text */
             Py_CLEAR(made->cause);
     }
     Py_XDECREF(fired);
@@ -119,15 +120,14 @@ static void put_metadata(Buffer *into, const Plan *plan, const Flow *flow, const
 /* The partition key: a new reference; NULL with *found* NOT_PLAIN or FAILED. */
 static PyObject *key_of(const Flow *flow, const Change *change, int *found)
 {
-    Span value = {NULL, 0}, first;
+    Span value = {NULL, 0}, ids;
     *found = DONE;
     if (flow->key == BY_IDENTITY) {
-        In from;
-        size_t count;
-        if (value_of(change->identities, flow->key_namespace, &value)) {
-            from = in(value);
-            if (read_array(&from, &count) && count && read_text(&from, &first))
-                value = first;
+        if (value_of(change->identities, flow->key_namespace, &ids)) {
+            In from = in(ids);
+            size_t count;
+            if (read_array(&from, &count) && count)
+                read_text(&from, &value);
         }
     } else if (flow->key == BY_ATTRIBUTE) {
         Span here = change->attributes;
@@ -164,7 +164,7 @@ static int render_message(const Plan *plan, const Flow *flow, const Change *chan
                           const Cause *cause)
 {
     int any;
-    message.size = 0;
+    begin(&message);
     if (!identity_part.size && render_identities(change->identities, &identity_part))
         return NOT_PLAIN;
     if (!membership_part.size && render_memberships(change->memberships, &membership_part))
@@ -188,7 +188,7 @@ static int render_message(const Plan *plan, const Flow *flow, const Change *chan
 /* The id of an export, over what core/export.py's is. */
 static void name_export(const Flow *flow, const Change *change, char hex[2 * DIGEST])
 {
-    digested.size = 0;
+    begin(&digested);
     put_span(&digested, flow->id_text);
     put_byte(&digested, 0);
     put_span(&digested, change->before->profile_id);
@@ -206,7 +206,7 @@ static void name_export(const Flow *flow, const Change *change, char hex[2 * DIG
 static void pack_export(Buffer *into, const Plan *plan, const Change *change, const char *export_id, const Mark *mark,
                         Span key, const Cause *cause, const Mark *waits)
 {
-    into->size = 0;
+    begin(into);
     put_byte(into, 0x9c);
     pack_natural(into, (uint64_t)change->ordinal);
     pack_text(into, change->before->profile_id);
@@ -269,7 +269,7 @@ static int export_of(const Plan *plan, Flow *flow, Change *change, const Why *wh
     PyObject *seq = PyLong_FromLongLong(mark->seq);
     PyObject *after = waits ? Py_BuildValue("[(LL)]", (long long)had.bucket, (long long)had.ordinal)
                             : Py_NewRef(known.nothing);
-    if (bytes != NULL && name != NULL && data != NULL && seq != NULL && after != NULL) {
+    if (bytes != NULL && name != NULL && data != NULL && seq != NULL && after != NULL && !PyErr_Occurred()) {
         PyObject *members[] = {change->ordinal_object, change->profile_id, name, seq, change->version_object,
                                change->epoch_object, key, data, cause->cause, change->now_object, plan->version, after};
         PyObject *object = PyObject_Vectorcall(known.export, members, 12, NULL);

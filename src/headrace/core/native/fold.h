@@ -117,7 +117,7 @@ static int with_text(Span list, Span text, Buffer *into)
     }
     if (!placed)
         pack_text(into, text);
-    return DONE;
+    return into->failed ? NOT_PLAIN : DONE;
 }
 
 /* A stored membership. */
@@ -187,7 +187,7 @@ static int requalify(Span stored, const Stated *stated, int64_t ordinal, int64_t
 {
     Membership had;
     const char *since = stated->since;
-    value->size = 0;
+    begin(value);
     moved->before = -1;
     moved->after = stated->member;
     if (stored.size) {
@@ -208,7 +208,7 @@ static int requalify(Span stored, const Stated *stated, int64_t ordinal, int64_t
         since = now;
     }
     pack_membership(value, stated->member, since, ordinal, now_ms);
-    return DONE;
+    return value->failed ? NOT_PLAIN : DONE;
 }
 
 #endif

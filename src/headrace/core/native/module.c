@@ -145,7 +145,7 @@ static int put_within(Turns *turns, Span *map, Span key)
     Buffer spare = turns->one;
     turns->one = turns->other;
     turns->other = spare;
-    turns->one.size = 0;
+    begin(&turns->one);
     if (turns->inner.failed || with_value(*map, key, &turns->inner, &turns->one) || turns->one.failed)
         return NOT_PLAIN;
     *map = (Span){turns->one.at, turns->one.size};
@@ -162,7 +162,7 @@ static int fold_identities(PyObject *identities, Change *change)
         if (namespace.at == NULL || id.at == NULL)
             return FAILED;
         value_of(change->identities, namespace, &ids);
-        identity_turns.inner.size = 0;
+        begin(&identity_turns.inner);
         if (with_text(ids, id, &identity_turns.inner))
             return NOT_PLAIN;
         if (!identity_turns.inner.size)
@@ -193,7 +193,7 @@ static int fold_memberships(const char **note, uint32_t count, Change *change, M
         *older += late;
         if (!requalified.size)
             continue;
-        membership_turns.inner.size = 0;
+        begin(&membership_turns.inner);
         if (with_value(segments, one->id, &requalified, &membership_turns.inner)
             || put_within(&membership_turns, &change->memberships, one->namespace))
             return NOT_PLAIN;
@@ -238,7 +238,7 @@ static int put_marks(Span marks, const Plan *plan, const Mark *made, Buffer *int
 static int profile_of(const Profile *before, const Change *change, Span stamps, const Plan *plan, const Mark *made,
                       int exports, PyObject **profile)
 {
-    whole.size = 0;
+    begin(&whole);
     put(&whole, "\x9a\x01", 2);
     pack_text(&whole, before->profile_id);
     pack_natural(&whole, (uint64_t)before->epoch);
@@ -286,7 +286,8 @@ static PyObject *ending(const Change *change)
 /* Asks each flow; what it exports goes to *exports*, by its index. */
 static int ask_flows(const Plan *plan, Change *change, PyObject **exports, PyObject *held, Mark *made)
 {
-    identity_part.size = membership_part.size = 0;
+    begin(&identity_part);
+    begin(&membership_part);
     for (int f = 0; f < plan->count; f++) {
         Flow *flow = &plan->flows[f];
         Why why;
@@ -354,7 +355,8 @@ static int applied(PyObject *stored, PyObject *note, PyObject *identities, Chang
     change->patches = (int)counts[0];
     change->top = old_entries;
     if (change->patches) {
-        folded.size = restamped.size = 0;
+        begin(&folded);
+        begin(&restamped);
         if (merge(old_entries, olds, patch, change->patches, &folded, 0, changed) || folded.failed)
             return NOT_PLAIN;
         for (int p = 0; p < change->patches; p++)

@@ -84,7 +84,7 @@ static int is_utf8(Span text)
 /* A text without its escapes, which lie in `unescaped` until the next one; \u is left to Python. */
 static int unescape(Span raw, Span *text)
 {
-    unescaped.size = 0;
+    begin(&unescaped);
     for (size_t i = 0; i < raw.size; i++) {
         char sign = raw.at[i];
         if (sign == '\\') {
@@ -437,7 +437,8 @@ static int scan_update(Span body, Scanned *scanned)
     scanned->count = 0;
     scanned->update_id = (Span){NULL, 0};
     scanned->attributes = scanned->memberships = 0;
-    noted_attributes.size = noted_memberships.size = 0;
+    begin(&noted_attributes);
+    begin(&noted_memberships);
     if (next_sign(&text) != '{')
         return NOT_PLAIN;
     size_t count = 0;
@@ -466,7 +467,7 @@ static int scan_update(Span body, Scanned *scanned)
     skip_space(&text);
     if (text.at != text.end || !scanned->count)
         return NOT_PLAIN;
-    return noted_attributes.failed || noted_memberships.failed || unescaped.failed ? NOT_PLAIN : DONE;
+    return noted_attributes.failed || noted_memberships.failed ? NOT_PLAIN : DONE;
 }
 
 #endif
