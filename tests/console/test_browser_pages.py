@@ -1,6 +1,6 @@
 """Every page in a real browser, light and dark, wide and phone: faults of access, blocked code, outside hosts, width.
 
-Pictures are taken when HEADRACE_SCREENSHOTS names a folder for them.
+The pictures are kept in the folder of HEADRACE_SCREENSHOTS, or in a temporary one.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
 
 import pytest
 from playwright.sync_api import Browser, expect
@@ -20,10 +19,6 @@ from .served import serving
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(300)]
 
-PICTURES: Final = os.environ.get("HEADRACE_SCREENSHOTS", "")
-KINDS: Final = [("light", "wide"), ("dark", "wide"), ("light", "phone"), *([("dark", "phone")] if PICTURES else [])]
-"""A dark phone has the colours and the widths of two others: it is for the pictures alone."""
-
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
@@ -32,8 +27,14 @@ def browser() -> Iterator[Browser]:
         yield found
 
 
-@pytest.mark.parametrize(("scheme", "size"), KINDS)
-def test_every_page(browser: Browser, installation: Sample, scheme: str, size: str) -> None:
+def folder(tmp_path: Path) -> Path:
+    """Where pictures go."""
+    return Path(os.environ.get("HEADRACE_SCREENSHOTS") or tmp_path)
+
+
+@pytest.mark.parametrize("size", ["wide", "phone"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_page(browser: Browser, installation: Sample, tmp_path: Path, scheme: str, size: str) -> None:
     """No serious fault of access, nothing blocked or thrown, nothing from elsewhere, none wider than the window."""
     wrong: list[str] = []
     with serving(installation) as url:
@@ -44,8 +45,7 @@ def test_every_page(browser: Browser, installation: Sample, scheme: str, size: s
                 wrong.extend(f"{name}: {fault}" for fault in tab.faults())
             if (over := tab.overflow_px()) > 0:
                 wrong.append(f"{name}: {over} px wider than the window")
-            if PICTURES:
-                tab.shot(Path(PICTURES) / f"{name}-{scheme}-{size}.png", whole=size == "wide")
+            tab.shot(folder(tmp_path) / f"{name}-{scheme}-{size}.png", whole=size == "wide")
 
         tab.open("/ui/sign-in")
         look("sign-in")
