@@ -296,6 +296,20 @@ def test_what_c_leaves_to_python() -> None:
     assert not left(update("ECID:1", a={"b": 2}))
 
 
+@pytest.mark.parametrize("by_c", [False, True])
+def test_a_profile_that_is_gone_is_not_made_again(by_c: bool) -> None:
+    """Under the ids and numbers that consumers have seen, its messages would be taken for repeats."""
+    config = snapshot(flow("vip", paths=("a",)))
+    folder = Folder(config, by_c=by_c)
+    folder.take([update("ECID:1", into={"vip": "realized"})], NOW_MS)
+    lost = folder.state.batch()
+    lost.delete(next(key for key, value in folder.state.scan(b"", b"\xff" * 9) if value[:1] == b"\x9a"))
+    folder.state.commit(lost)
+    folder.decider = Decider(folder.state, folder.keys, config, KEY, dedup_window_ms=1000, by_c=by_c)
+    with pytest.raises(AssertionError):
+        folder.take([update("ECID:1", a=1)], NOW_MS)
+
+
 @pytest.mark.parametrize("settings", [
     {"deliver": "joinedLeft"}, {"status_model": "seed"}, {"membership_scope": "mapped"}, {"include_names": True},
 ])  # fmt: skip

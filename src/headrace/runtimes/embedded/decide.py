@@ -191,6 +191,8 @@ class _Deciding:
         """Have C decide an update that it has read; false where it leaves that to Python."""
         lookup, ordinal, now_ms = self._lookup, self._ordinal, self._now_ms
         stored = None if made else lookup.stored(profile_id)
+        if stored is None and not made:
+            return False  # the index tells of a profile that is not there, which Python stops at
         done: Any = self._apply(
             stored, one.note, one.identities, profile_id, ordinal, now_ms, self._now, self._plan, self._out.exports,
         )  # fmt: skip
