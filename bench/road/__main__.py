@@ -21,9 +21,10 @@ from pathlib import Path
 import msgspec
 import uvloop
 
-from bench.machine import machine
+from bench.machine import machine, pace
 from bench.road.updates import configuration, updates
 from headrace import bootstrap, settings
+from headrace.core import plain
 from headrace.sources.jsonl import JsonLines
 from headrace.testing import Child
 
@@ -34,7 +35,9 @@ HEAD = """# The whole road: updates per CPU-second
 whole records of about 670 bytes alone; `bench/road/updates.py` says what they are), two flows to two streams, about
 an export an update; RocksDB, journal and ledger on, every batch synced before it is acknowledged; every export
 acknowledged by a server in another process. CPU of the engine's process, all threads. Up to 2026-11-24 12:18 the
-default was 200,000 updates about 50,000 people, since then 100,000 about 25,000; rows say which.
+default was 200,000 updates about 50,000 people, since then 100,000 about 25,000; rows say which. From 2026-11-29 on
+a row says how long a fixed loop took (`bench/machine.py`): the same machine is up to three times as slow at one hour
+as at another, and only rows with a like figure compare.
 """
 
 
@@ -50,8 +53,10 @@ class Report(msgspec.Struct):
 async def measure(folder: Path, url: str, count: int, off: list[str]) -> Report:
     config = folder / "road.yaml"
     config.write_text(configuration(url))
-    loaded = settings.load(environ={}, data_dir=folder / "data", **{f"{name}_hours": 0 for name in off})
+    loaded = settings.load(environ={}, data_dir=folder / "data", **{f"{o}_hours": 0 for o in off if o != "c"})
     read = bootstrap.load_configuration(config)
+    if "c" in off:
+        vars(plain)["plan"] = lambda _: None
     with bootstrap.open_state(loaded) as state:
         engine = bootstrap.build_engine(state, read, loaded, [JsonLines(str(folder / "updates.jsonl"))])
         bootstrap.tune_collector()
@@ -91,11 +96,13 @@ def main() -> None:
     parser.add_argument("--no-journal", action="append_const", dest="off", const="journal", help="keep no journal")
     parser.add_argument("--no-ledger", action="append_const", dest="off", const="ledger", help="keep no ledger")
     parser.add_argument("--pairs", action="store_true", help="after each round another without journal and ledger")
+    parser.add_argument("--python", action="store_true", help="after each round another that Python decides, not C")
     parser.add_argument("--whole", action="store_true", help="every update is a whole record")
     parser.add_argument("--fill", action="store_true", help="each person comes once before anybody comes again")
     options = parser.parse_args()
     load = os.getloadavg()[0]
-    reports, without = [], []
+    pace_s = pace()
+    reports, without, by_python = [], [], []
     with tempfile.TemporaryDirectory() as parent, Child(streams={"s1": 1, "s2": 1}, fast=True) as kinesis:
         made = Path(parent) / "updates.jsonl"
         with made.open("wb") as file:
@@ -108,13 +115,19 @@ def main() -> None:
             os.link(made, folder / "updates.jsonl")
             reports.append(child(folder, kinesis.url, options.updates, options.off or []))
             print(f"{options.updates / reports[-1].cpu_s:10,.0f} updates/CPU-s  {reports[-1]}")
+            if options.python:
+                folder = Path(parent) / f"{number}-python"
+                folder.mkdir()
+                os.link(made, folder / "updates.jsonl")
+                by_python.append(child(folder, kinesis.url, options.updates, [*(options.off or []), "c"]))
+                print(f"{options.updates / by_python[-1].cpu_s:10,.0f} by Python  {by_python[-1]}")
             if options.pairs:
                 folder = Path(parent) / f"{number}-without"
                 folder.mkdir()
                 os.link(made, folder / "updates.jsonl")
                 without.append(child(folder, kinesis.url, options.updates, ["journal", "ledger"]))
                 print(f"{options.updates / without[-1].cpu_s:10,.0f} without  {without[-1]}")
-    row(options, reports, size, load, cost(reports, without))
+    row(options, reports, size, load, pace_s, cost(reports, without) + gain(reports, by_python))
 
 
 def cost(reports: list[Report], without: list[Report]) -> str:
@@ -128,7 +141,21 @@ def cost(reports: list[Report], without: list[Report]) -> str:
     )
 
 
-def row(options: argparse.Namespace, reports: list[Report], size: float, load: float, more: str) -> None:
+def gain(reports: list[Report], by_python: list[Report]) -> str:
+    """What it brings that C decides plain updates, round by round."""
+    if not by_python:
+        return ""
+    ratios = [other.cpu_s / one.cpu_s for one, other in zip(reports, by_python, strict=True)]
+    rate = statistics.median(r.updates / r.cpu_s for r in by_python)
+    return (
+        f"\nDecided by Python alone, as compiled: {rate:,.0f}; with C **{statistics.median(ratios):.2f}** times as "
+        f"many ({min(ratios):.2f} to {max(ratios):.2f}, in {len(ratios)} pairs of rounds after one another).\n"
+    )
+
+
+def row(
+    options: argparse.Namespace, reports: list[Report], size: float, load: float, pace_s: float, more: str
+) -> None:  # fmt: skip
     command = shlex.join(
         ["make", "bench", "NAME=road", *([f"ARGS={' '.join(sys.argv[1:])}"] if sys.argv[1:] else [])]
     )
@@ -138,6 +165,7 @@ def row(options: argparse.Namespace, reports: list[Report], size: float, load: f
     now = datetime.now(UTC)
     text = (
         f"\n## {now:%Y-%m-%d %H:%M} UTC\n\n`{command}`, {machine()}, load {load:.2f} at the start, "
+        f"a loop that measures the machine took {pace_s:.2f} s of CPU, "
         f"{'compiled' if reports[0].compiled else 'interpreted'} core\n\n"
         "| updates a round | bytes | people | exports an update | rounds "
         "| updates per CPU-second (median, least, most) | updates/s | peak MB |\n|--:|--:|--:|--:|--:|--:|--:|--:|\n"
