@@ -332,7 +332,7 @@ def _backfill(flow_id: str) -> dict[str, Any]:
 def _profile(namespace: str = "email", id: str = "", profile_id: str = "") -> dict[str, Any] | None:
     if profile_id == f"{77:032x}":
         id = "ada@example.com"
-    if id != "ada@example.com":
+    if id != "ada@example.com" or namespace.lower() != "email":
         return None
     member = {"lastQualificationTime": "2026-11-30T10:00:00Z", "status": "realized"}
     return {

@@ -56,6 +56,19 @@ def test_what_to_type_is_offered(installation: Sample, visit: Visit) -> None:
     assert asked == [8, 0, 0], "people are looked for only where they are shown"
 
 
+def test_a_person_is_found_without_a_namespace(installation: Sample, visit: Visit) -> None:
+    """An address alone is enough, and so is the way Live view writes it; the page then names the namespace."""
+    visitor = visit(installation)
+    for typed in ("ada@example.com", "Email:ada@example.com"):
+        page = visitor.get(AT, namespace="", id=typed).text
+        assert "Loyal customers" in page, typed
+        assert re.search(r'name="namespace"[^>]* value="email"', page), typed
+        assert re.search(r'name="id"[^>]* value="ada@example.com"', page), typed
+    missing = words(visitor.get(AT, namespace="", id="nobody").text)
+    assert "No profile has this identity" in missing
+    assert "Whom do you look for?" not in missing
+
+
 def test_people_seen_lately_are_opened_from_the_page(installation: Sample, visit: Visit) -> None:
     """Masked as elsewhere, with when they were heard of; a link leads to the person."""
     visitor = visit(installation)

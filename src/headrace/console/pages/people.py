@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -20,6 +21,8 @@ from headrace.errors import UseCaseError
 _EXPORTS: Final = 25
 _SEEN: Final = 8
 """People that are offered to whoever does not know whom to look for."""
+_TRIED: Final = 20
+"""Namespaces in which an identity without one is looked for."""
 _INPUTS: Final = 20
 _ALL_INPUTS: Final = 100
 STEPS: Final = ("deleting", "settling", "erasing", "compacting", "done")
@@ -41,38 +44,62 @@ def look_up(visit: Visit) -> Response:
     """The form, and the profile that it names."""
     require(visit.caller, engine.NEEDED["explain"])
     namespace, identity, profile_id = visit.query("namespace"), visit.query("id"), visit.query("profile")
-    asked = bool(identity or profile_id)
+    seen = visit.ask("profiles-seen", most=0 if identity or profile_id else _SEEN)
+    tries = [(namespace, identity, profile_id)]
     if identity and not namespace:
-        # A profile's id, as Live view and Explain show it, belongs to no namespace.
-        identity, profile_id = "", identity
+        tries = _places(identity, seen.value["namespaces"] if seen.ok else ())
     shown: dict[str, Any] = {
         "namespace": namespace, "identity": identity, "found": None, "problem": "", "missing": False,
         "profile_id": profile_id,
         "unmask": visit.query("unmask") == "true", "exports": engine.Answer([]), "last": None, "names": {},
         "flows": {}, "calls": [], "older": 0, "inputs": engine.Answer([]), "more": False,
-        "seen": visit.ask("profiles-seen", most=0 if asked else _SEEN),
+        "seen": seen,
     }  # fmt: skip
-    if profile_id or (namespace and identity):
+    for namespace, identity, profile_id in tries:
+        if not (profile_id or (namespace and identity)):
+            continue
         try:
-            found = engine.tried(
-                lambda: (
-                    profiles.read_profile_by_id(visit.control, visit.runtime, visit.caller, profile_id)
-                    if profile_id
-                    else profiles.read_profile(visit.control, visit.runtime, visit.caller, namespace, identity)
-                )
-            )
+            found = _found(visit, namespace, identity, profile_id)
         except UseCaseError as error:
             if error.error_code != Code.NOT_FOUND:
                 raise
             shown["missing"] = True
-        else:
-            if profile_id and found.ok and found.value.identities:
-                first = found.value.identities[0]
-                namespace, identity = first["namespace"], first["id"]
-            shown |= _about(visit, found, f"{namespace}:{identity}")
-            shown |= {"calls": _calls(visit, namespace, identity)}
-            shown |= {"delete_at": urlencode({"namespace": namespace, "id": identity})}
+            continue
+        shown |= {"missing": False, "namespace": namespace, "identity": identity, "profile_id": profile_id}
+        if profile_id and found.ok and found.value.identities:
+            first = found.value.identities[0]
+            namespace, identity = first["namespace"], first["id"]
+        shown |= _about(visit, found, f"{namespace}:{identity}")
+        shown |= {"calls": _calls(visit, namespace, identity)}
+        shown |= {"delete_at": urlencode({"namespace": namespace, "id": identity})}
+        break
     return visit.page("profile.html", **shown)
+
+
+def _places(text: str, namespaces: Sequence[str]) -> list[tuple[str, str, str]]:
+    """Where to look for what was typed without a namespace: a namespace, identity and profile id each.
+
+    A profile's id, as Live view and Explain show it, belongs to no namespace; ``email:a@example.com`` names its own;
+    and whoever has nothing but an address need not know what a namespace is.
+    """
+    before, _, rest = text.partition(":")
+    named = [(before.lower(), rest, "")] if rest and before.lower() in namespaces else []
+    return [("", "", text), *named, *((each, text, "") for each in namespaces[:_TRIED])]
+
+
+def _found(visit: Visit, namespace: str, identity: str, profile_id: str) -> engine.Answer:
+    """The profile of an id, or of an identity.
+
+    Raises:
+        UseCaseError: 1101-404, 1451-400.
+    """
+    if profile_id:
+        return engine.tried(
+            lambda: profiles.read_profile_by_id(visit.control, visit.runtime, visit.caller, profile_id)
+        )
+    return engine.tried(
+        lambda: profiles.read_profile(visit.control, visit.runtime, visit.caller, namespace, identity)
+    )
 
 
 def _calls(visit: Visit, namespace: str, identity: str) -> list[str]:
