@@ -43,6 +43,20 @@ def test_a_pause_of_the_cap_is_told_and_lifted(installation: Sample, visit: Visi
     assert ("flow-resume", {"flow": flow_id, "catch_up": False}) in installation.engine.asked
 
 
+def test_a_disabled_destination_says_so(installation: Sample, visit: Visit) -> None:
+    """With what becomes of changes, and with the button that enables it; a viewer sees no button."""
+    visitor, flow_id = visit(installation), installation.flows[0]
+    at = f"/ui/destinations/{flow_id}"
+    assert "sends nothing until it is enabled" not in visitor.get(at).text
+    visitor.post(f"{at}/state", action="disable", changes="keep")
+    page = visitor.get(at).text
+    assert "sends nothing until it is enabled What changes meanwhile waits" in words(page)
+    assert "> Enable</button>" in page
+    assert "> Enable</button>" not in visit(installation, "viewer").get(at).text
+    visitor.post(f"{at}/state", action="enable")
+    assert "sends nothing until it is enabled" not in visitor.get(at).text
+
+
 def test_only_who_connects_resumes(installation: Sample, visit: Visit) -> None:
     """A viewer sees why, without the button, and is refused."""
     visitor, flow_id = visit(installation, "viewer"), capped(installation)
