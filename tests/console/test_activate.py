@@ -115,6 +115,10 @@ def test_preview_is_what_the_core_would_send(installation: Sample, visit: Visit)
     unmasked = shown(visitor.post(f"/ui/activate/{flow}/preview", **real, unmask="true").text)
     assert unmasked["loyalty"]["points"] == 4120
     assert unmasked["identityMap"]["email"] == [{"id": "ada@example.com"}]
+    alone = shown(
+        visitor.post(f"/ui/activate/{flow}/preview", **fields, sample_id="ada@example.com", unmask="true").text
+    )
+    assert alone == unmasked, "whoever has an address need not know its namespace"
 
 
 def test_preview_says_why_nothing_would_be_sent(installation: Sample, visit: Visit) -> None:
@@ -129,6 +133,7 @@ def test_preview_says_why_nothing_would_be_sent(installation: Sample, visit: Vis
         "no profile has this identity"
         in visitor.post(preview, audience="crm-loyal", **{**real, "sample_id": "x"}).text
     )
+    assert "no profile has this identity" in visitor.post(preview, audience="crm-loyal", sample_id="x").text
     wrong = visitor.post(preview, audience="crm-loyal", path="a..b").text
     assert "This needs another look" in wrong
     assert "profileSelectors" not in wrong, "places in the document are for those who see it"

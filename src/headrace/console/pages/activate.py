@@ -22,6 +22,7 @@ from headrace.core.compile import RECOMMENDED_ATTRIBUTES, RECOMMENDED_SEGMENTS
 from headrace.core.flow import PLATFORM_NAMESPACE
 from headrace.errors import UseCaseError
 
+from . import people
 from .audiences import told_sizes
 from .destination import Tested, outcome
 
@@ -184,16 +185,28 @@ def show_preview(visit: Visit) -> Response:
     """The message of the draft, for a made-up profile or one that is named."""
     draft = drafts.sent(visit, overview.row(visit.control, visit.caller, visit.path("flow_id")))
     namespace, identity = visit.field("sample_namespace"), visit.field("sample_id")
-    problem, entity = "", None
-    if namespace and identity:
-        try:
-            found = profiles.read_profile(visit.control, visit.runtime, visit.caller, namespace, identity)
-            entity = found.entity
-        except UseCaseError as error:
-            problem = error.problem
+    entity, problem = _named(visit, namespace, identity) if identity else (None, "")
     made = preview.rendered(visit, draft, entity=entity, types=_types(_observed(visit)))
     shown = masked_message(made.message) if entity is not None and visit.field("unmask") != "true" else made.message
     return visit.page("activate_preview.html", preview=made, message=shown, problem=problem)
+
+
+def _named(visit: Visit, namespace: str, identity: str) -> tuple[dict[str, Any] | None, str]:
+    """A profile by what was typed of it, as Profile lookup finds it; else what is wrong."""
+    problem, places = "", [(namespace, identity, "")]
+    if not namespace:
+        try:
+            places = people.places(identity, visit.ask("profiles-seen", most=0))
+        except UseCaseError as error:
+            return None, error.problem
+    for place in places:
+        try:
+            answer = people.read(visit, *place)
+        except UseCaseError as error:
+            problem = error.problem
+        else:
+            return (answer.value.entity, "") if answer.ok else (None, answer.problem)
+    return None, problem
 
 
 def _finish(visit: Visit, draft: Draft) -> Response:

@@ -47,7 +47,7 @@ def look_up(visit: Visit) -> Response:
     seen = visit.ask("profiles-seen", most=0 if identity or profile_id else _SEEN)
     tries = [(namespace, identity, profile_id)]
     if identity and not namespace:
-        tries = _places(identity, seen.value["namespaces"] if seen.ok else ())
+        tries = places(identity, seen)
     shown: dict[str, Any] = {
         "namespace": namespace, "identity": identity, "found": None, "problem": "", "missing": False,
         "profile_id": profile_id,
@@ -59,7 +59,7 @@ def look_up(visit: Visit) -> Response:
         if not (profile_id or (namespace and identity)):
             continue
         try:
-            found = _found(visit, namespace, identity, profile_id)
+            found = read(visit, namespace, identity, profile_id)
         except UseCaseError as error:
             if error.error_code != Code.NOT_FOUND:
                 raise
@@ -76,18 +76,19 @@ def look_up(visit: Visit) -> Response:
     return visit.page("profile.html", **shown)
 
 
-def _places(text: str, namespaces: Sequence[str]) -> list[tuple[str, str, str]]:
+def places(text: str, seen: engine.Answer) -> list[tuple[str, str, str]]:
     """Where to look for what was typed without a namespace: a namespace, identity and profile id each.
 
     A profile's id, as Live view and Explain show it, belongs to no namespace; ``email:a@example.com`` names its own;
     and whoever has nothing but an address need not know what a namespace is.
     """
+    namespaces: Sequence[str] = seen.value["namespaces"] if seen.ok else ()
     before, _, rest = text.partition(":")
     named = [(before.lower(), rest, "")] if rest and before.lower() in namespaces else []
     return [("", "", text), *named, *((each, text, "") for each in namespaces[:_TRIED])]
 
 
-def _found(visit: Visit, namespace: str, identity: str, profile_id: str) -> engine.Answer:
+def read(visit: Visit, namespace: str, identity: str, profile_id: str) -> engine.Answer:
     """The profile of an id, or of an identity.
 
     Raises:
