@@ -5,13 +5,12 @@ Where C is not compiled there is nothing to compare: `make test-compiled` runs t
 
 from __future__ import annotations
 
-import json
 import tracemalloc
 from typing import Any, cast
 
 import msgspec
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.core import plain
@@ -19,7 +18,6 @@ from headrace.core.export import bucket_of
 from headrace.core.flow import PartitionKey, Snapshot
 from headrace.core.model import NOTHING, Cause, Export, Identity, Lifetimes
 from headrace.core.times import from_ms
-from headrace.core.update import parse_update
 from headrace.runtimes.embedded.decide import Decider
 from headrace.sources.base import Batch
 from headrace.state import records
@@ -30,135 +28,6 @@ from .driving import DAY_MS, KEY, NOW_MS, T1, T2, flow, snapshot, update
 from .values import NAMES, PATHS, TIMES
 
 pytestmark = pytest.mark.skipif(not plain.COMPILED, reason="C is not compiled")
-
-
-def scanned(body: bytes) -> tuple[Any, ...] | None:
-    """What C reads of an update, its note taken apart."""
-    found = plain.scan(body)
-    if found is None:
-        return None
-    identities, primary, update_id, note = found
-    attributes, memberships = (int.from_bytes(note[at : at + 4], "little") for at in (0, 4))
-    at = 8
-    stated = []
-    for _ in range(memberships):
-        sizes = [int.from_bytes(note[at + n : at + n + 4], "little") for n in (0, 4)]
-        member, dated, since = note[at + 8], note[at + 9], note[at + 10 : at + 34].decode()
-        at += 36  # the record is padded to whole words
-        namespace, segment_id = note[at : at + sizes[0]], note[at + sizes[0] : at + sum(sizes)]
-        at += sum(sizes)
-        stated.append((namespace.decode(), segment_id.decode(), bool(member), since if dated else None, None))
-    return identities, primary, update_id, stated, attributes, note[at:]
-
-
-def read_alike(body: bytes) -> bool:
-    """Holds what C reads against what Python reads; false where C leaves it to Python."""
-    found = scanned(body)
-    if found is None:
-        return False
-    wanted = parse_update(body)
-    identities, primary, update_id, stated, count, attributes = found
-    assert (identities, primary, update_id) == (wanted.identities, wanted.primary, wanted.update_id)
-    assert all(type(one) is type(wanted.primary) for one in identities)
-    assert stated == [msgspec.structs.astuple(m) for m in wanted.memberships]
-    assert count == len(wanted.attributes)
-    encode = msgspec.msgpack.encode
-    assert attributes == b"".join(encode(k) + encode(v) for k, v in wanted.attributes.items())
-    return True
-
-
-TEXTS = st.text(max_size=6) | st.sampled_from(["é☃😀", '"\\/', "\x7f\u2028", "\x00", "\n\r\t\b\f\x1f", "a" * 300])
-NUMBERS = (
-    st.integers(-3, 3)
-    | st.sampled_from([127, 128, 255, 256, 65535, 65536, 2**32 - 1, 2**32, 2**63 - 1, 2**63, 2**64 - 1, 2**64])
-    | st.sampled_from([-32, -33, -128, -129, -32768, -32769, -(2**31), -(2**31) - 1, -(2**63) + 1, -(2**63)])
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.floats(-1000, 1000)
-    | st.sampled_from([0.0, -0.0, 1e15, 1e16, 1e17, 1e-4, 1e-5, 12.5, 5e-324, 1.7976931348623157e308])
-)
-LEAVES = st.booleans() | TEXTS | NUMBERS
-VALUES = st.recursive(
-    LEAVES | st.none(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES | TEXTS, inner, max_size=3),
-    max_leaves=10,
-)
-
-
-@given(st.dictionaries(NAMES | TEXTS, VALUES, max_size=4), st.booleans())
-@example({"body": {"a": 1}}, False)
-@example({"body": {"xdmEntity": {}}}, False)
-@example({"header": {"createdAt": 1}}, False)
-@example({"_id": "x"}, False)
-@example({"_id": ""}, False)
-@example({"identityMap": None}, False)
-def test_attributes_are_read_as_python_reads_them(attributes: dict[str, Any], ascii_only: bool) -> None:
-    record = {"identityMap": {"ECID": [{"id": "1"}]}} | attributes
-    read_alike(json.dumps(record, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass"))
-
-
-ENTRY = st.fixed_dictionaries(
-    {"id": TEXTS | st.integers()},
-    optional={"primary": st.booleans() | st.none() | st.just("true"), "authenticatedState": VALUES},
-)
-
-
-@given(st.dictionaries(st.sampled_from(["ECID", "ecid", "Email", "é", "", "x" * 65]) | TEXTS,
-                       st.lists(ENTRY, max_size=4), max_size=4))  # fmt: skip
-def test_identities_are_read_as_python_reads_them(found: dict[str, Any]) -> None:
-    try:
-        read_alike(json.dumps({"identityMap": found}, ensure_ascii=False).encode())
-    except UnicodeEncodeError:
-        return
-
-
-STATED = st.fixed_dictionaries(
-    {},
-    optional={
-        "status": st.sampled_from(["realized", "existing", "exited", "gone"]) | st.none(),
-        "lastQualificationTime": TIMES | st.none() | st.sampled_from(["2024-02-29T23:59:59.999Z", "x"]),
-        "timestamp": TIMES | st.just("2025-01-01T00:00:00+01:00"),
-        "validUntil": TIMES,
-        "other": VALUES,
-    },
-)
-
-
-@given(st.dictionaries(st.sampled_from(["ups", "aam", "", "é"]), st.dictionaries(NAMES | TEXTS, STATED, max_size=3)))
-def test_memberships_are_read_as_python_reads_them(found: dict[str, Any]) -> None:
-    try:
-        read_alike(json.dumps({"segmentMembership": found, "identityMap": {"a": [{"id": "1"}]}}).encode())
-    except UnicodeEncodeError:
-        return
-
-
-@given(
-    st.tuples(*(st.integers(0, most) for most in (2030, 14, 33, 25, 61, 61))),
-    st.sampled_from(["", ".000", ".5", ".123", ".1234", ".12x"]),
-    st.sampled_from("Zz+T"),
-)
-def test_times_are_read_as_python_reads_them(numbers: tuple[int, ...], fraction: str, end: str) -> None:
-    year, month, day, hour, minute, second = numbers
-    since = f"{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}{fraction}{end}"
-    read_alike(update("a:1", into={"vip": ("realized", since)}))
-
-
-WHOLE = update(
-    "ECID:1", "Email:é", into={"vip": ("realized", T1), "aam/x": "exited"}, a={"b": [1, 2.5, None]}, c="x\n"
-)
-
-
-@given(st.integers(0, len(WHOLE) - 1), st.binary(max_size=3), st.integers(0, 3))
-def test_a_broken_update_is_left_to_python_or_read_as_it_reads_it(at: int, put: bytes, cut: int) -> None:
-    read_alike(WHOLE[:at] + put + WHOLE[at + cut :])
-
-
-def test_every_sign_is_rendered_as_msgspec_renders_it() -> None:
-    text = "".join(map(chr, [*range(0x20), *range(0x20, 0x180), 0x2028, 0xFFFF, 0x10FFFF]))
-    config = snapshot(flow("vip", paths=("a", "b")))
-    compared(config, [update("ECID:1", into={"vip": "realized"}), update("ECID:1", a=text, b={text: text})])
-
-
-# -- deciding -------------------------------------------------------------------------------------
 
 
 class Folder:
@@ -183,10 +52,11 @@ class Folder:
         self.state.commit(write)
 
 
-def compared(config: Snapshot, history: list[bytes], size: int = 3) -> list[Export]:
+def compared(config: Snapshot, history: list[bytes], size: int = 3, first: int = 1) -> list[Export]:
     """Has C and Python decide a history, and holds all that came of it against each other; C's exports."""
     assert plain.plan(config) is not None
     by_c, by_python = Folder(config, by_c=True), Folder(config, by_c=False)
+    by_c.next = by_python.next = first
     for at in range(0, len(history), size):
         for folder in (by_c, by_python):
             folder.take(history[at : at + size], NOW_MS + at * DAY_MS)
@@ -246,9 +116,82 @@ def configurations(draw: st.DrawFn) -> Snapshot:
     return made
 
 
-@given(configurations(), st.lists(updates(), min_size=1, max_size=12), st.integers(1, 5))
-def test_c_decides_as_python_does(config: Snapshot, history: list[bytes], size: int) -> None:
-    compared(config, history, size)
+@given(
+    configurations(),
+    st.lists(updates(), min_size=1, max_size=12),
+    st.integers(1, 5),
+    st.sampled_from([1, 120, 250, 65_530, 2**32 - 5]),
+)
+def test_c_decides_as_python_does(config: Snapshot, history: list[bytes], size: int, first: int) -> None:
+    compared(config, history, size, first)
+
+
+@pytest.fixture
+def decided(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Of each update that C has read, whether C decided it too: else Python would be compared with itself."""
+    answers: list[bool] = []
+    apply = plain.apply
+
+    def counting(*arguments: Any) -> Any:
+        done = apply(*arguments)
+        answers.append(done is not None)
+        return done
+
+    monkeypatch.setattr(plain, "apply", counting)
+    return answers
+
+
+def test_every_sign_is_rendered_as_msgspec_renders_it(decided: list[bool]) -> None:
+    text = "".join(map(chr, [*range(0x180), 0x2028, 0xFFFF, 0x10FFFF]))
+    config = snapshot(flow("vip", "é\n/x", id='é"\t', paths=("a", "b", "c"), metadata=True))
+    signs = update(f"ECID:{text}", into={"vip": "realized", "é\n/x": "realized"}, a=text, b={text: text})
+    again = {"ECID": [{"id": text}], "email": [{"id": "1"}]}
+    compared(config, [signs, update("Email:1"), msgspec.json.encode({"identityMap": again}), update("Email:1", c=1)])
+    assert decided == [True, True]  # Python reads those with signs that are written in no other way than as numbers
+
+
+def test_values_of_every_size_are_stored_and_rendered_alike(decided: list[bool]) -> None:
+    powers = [2**n for n in (5, 7, 8, 15, 16, 31, 32, 62)]
+    numbers = [0, 2**63 - 1, *powers, *(n - 1 for n in powers), *(-n for n in powers), *(-n - 1 for n in powers)]
+    config = snapshot(flow("vip", id="f" * 300, paths=("a", "b", "c", "wide.n1", "wide.n20", "e"), metadata=True))
+    enters = update("ECID:1", into={"vip": "realized"})
+    wrote = [
+        update(
+            "ECID:1", a=numbers, b=[0.0, -0.0, 0.1, 1e15, -123456.789, True, False], c=[None, {"d": None}, [], {}]
+        ),
+        update("ECID:1", a=["x" * size for size in (0, 1, 31, 32, 255, 256, 65535, 65536)]),
+        update("ECID:1", wide={f"n{n}": {"v": n} for n in range(40)}, b=[1] * 16, c=[[1]] * 65536),
+        update("ECID:1", wide={f"n{n}": {"v": n} for n in range(30, 50)}, e={f"n{n}": n for n in range(16)}),
+    ]
+    assert len(compared(config, [enters, *wrote], 2)) == 5
+    assert decided == [True] * 5
+    beyond = update("ECID:1", a=[2**63, 2**64 - 1, -(2**63)])  # read by Python, rendered by C with what comes next
+    compared(config, [enters, beyond, update("ECID:1", b=1)], 1)
+    assert decided == [True] * 7
+
+
+def test_profiles_that_outgrow_c_are_decided_by_python(decided: list[bool]) -> None:
+    config = snapshot(flow("vip", "m/s1", paths=("n1.v", "n600")))
+    enters = update("ECID:1", into={"vip": "realized"})
+    fields: list[dict[str, Any]] = [{f"n{n}": {"v": n} for n in range(at, at + 60)} for at in range(0, 660, 60)]
+    wide = [update("ECID:1", **of_one) for of_one in fields]
+    members = [update("ECID:1", into={f"m/s{n}": "realized" for n in range(at, at + 60)}) for at in range(0, 660, 60)]
+    compared(config, [enters, *wide, update("ECID:1", n1={"v": 0})])
+    assert [decided.count(done) for done in (True, False)] == [9, 4]
+    decided.clear()
+    compared(config, [enters, *members, update("ECID:1", into={"m/s1": "exited"})])
+    assert [decided.count(done) for done in (True, False)] == [9, 4]
+
+
+def test_a_long_partition_key_is_cut_as_python_cuts_it(decided: list[bool]) -> None:
+    config = snapshot(flow("vip", paths=("a",), partition_key=PartitionKey("attribute", steps=("a", "b"))))
+    texts = ["é" * 256, "😀" * 257, "x" * 1000, "", "y"]
+    made = compared(
+        config, [update("ECID:1", into={"vip": "realized"}), *(update("ECID:1", a={"b": t}) for t in texts)]
+    )
+    assert decided == [True] * 6
+    assert [one.key for one in made[1:4]] == ["é" * 256, "😀" * 256, "x" * 256]
+    assert made[4].key == made[0].key == made[0].profile_id
 
 
 def test_ordinary_updates_are_decided_by_c() -> None:
