@@ -5,6 +5,7 @@ Nothing of it is needed for messages to flow: the engine goes on when it hangs o
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gc
 import importlib.util
@@ -222,6 +223,8 @@ class _Faults(logging.Handler):
         if error is None:
             logs.get().warning("the API's server", problem=record.getMessage())
             return
+        if isinstance(error, asyncio.CancelledError):
+            return  # cut off by the end of the process, as a live view that is open: no fault of the request
         frame = traceback.extract_tb(error.__traceback__)[-1]
         logs.get().error(
             "a request to API or console failed", problem=type(error).__name__,
