@@ -17,11 +17,14 @@ from headrace.bootstrap import control_process
 def test_only_a_fault_of_ours_is_told(error: BaseException, told: list[str]) -> None:
     """An open live view is cut off when the process ends, which is nobody's fault."""
     logger = logging.getLogger("of a server")
-    logger.addHandler(control_process._Faults())
+    faults = control_process._Faults()
+    logger.addHandler(faults)
     with capture_logs() as logs:
         try:
             raise error
         except BaseException as raised:
             logger.error("in the application", exc_info=raised)
+        finally:
+            logger.removeHandler(faults)
     assert [line["problem"] for line in logs if line["log_level"] == "error"] == told
     assert not any("value" in str(line) for line in logs if line["log_level"] == "error")

@@ -68,6 +68,7 @@ EXPRESSION_PLACES = ["expression.type", "expression.format", "expression.value"]
     [
         ({"name": ""}, ["name"]),
         ({"schema": ...}, ["schema"]),
+        ({"schema": {}}, ["schema.name"]),
         ({"expression": ...}, ["expression"]),
         ({"expression": {"type": "SQL", "format": "x", "value": ""}}, EXPRESSION_PLACES),
         ({"ttlInDays": 0, "labels": [1]}, ["ttlInDays", "labels[0]"]),

@@ -115,7 +115,7 @@ def _check(report: Report, document: Mapping[str, Any], *, external: bool) -> No
     report.choice(document, "originName", "", ORIGINS)
     report.whole(document, "ttlInDays", "", least=1, most=36_500)
     schema = report.members(document.get("schema"), "schema", ("name",))
-    report.text(schema, "name", "schema")
+    report.text(schema, "name", "schema", required=document.get("schema") is not None)
     if not external:
         if document.get("schema") is None:
             report.mistake("schema", "is missing", '{"name": "_xdm.context.profile"}')

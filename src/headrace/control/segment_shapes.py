@@ -32,7 +32,7 @@ def definition(resource: Resource, caller: Caller) -> dict[str, Any]:
     body = resource.body
     shown: dict[str, Any] = {
         "id": resource.id,
-        "schema": body.get("schema", {"name": "_xdm.context.profile"}),
+        "schema": body.get("schema") or {"name": "_xdm.context.profile"},
         "ttlInDays": body.get("ttlInDays", 30),
         "profileInstanceId": "ups",
         "imsOrgId": resource.scope.org,
