@@ -94,5 +94,7 @@ def _wait(url: str, running: subprocess.Popen[bytes], log: Path) -> None:
 def new_database(url: str, name: str, *, like: str = "template1") -> str:
     """The URL of a new database of the server, a copy of another one that nobody uses now; empty by default."""
     with psycopg.connect(url, autocommit=True) as connection:
+        # A worker that takes tests of another file in between sets a module's fixtures up anew.
+        connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'.encode())
         connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{like}"'.encode())
     return url.removesuffix("/postgres") + f"/{name}"
