@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src/headrace/core/native/module.c"
 ROUNDS = 200_000 if os.environ.get("HEADRACE_SOAK") else 5_000
