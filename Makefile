@@ -32,7 +32,7 @@ CC_HERE := $(shell command -v cc)
 NATIVE = cc -O2 -fPIC -shared -Wall -Wextra -Wno-parentheses $(CFLAGS) \
 	$$(../../$(BIN)/python -c 'import sysconfig as s; print("-I" + s.get_path("include"), "headrace/core/native/module.c -o headrace/core/_native" + s.get_config_var("EXT_SUFFIX"))')
 
-.PHONY: help install run test compiled check types fast fmt docs bench soak test-compiled wheel node-modules postgres browser requirements clean
+.PHONY: help install run test compiled check types rooms fast fmt docs bench soak test-compiled wheel node-modules postgres browser requirements clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -63,15 +63,17 @@ build/compiled/.done: .venv/.dev $(addprefix src/,$(COMPILED)) $(shell find src 
 check: .venv/.dev ## Format, lint, types, the rule between rooms, and the fast tests of the inner rooms
 	@$(BIN)/ruff format --check . || { echo "make fmt formats them"; exit 1; }
 	@$(BIN)/ruff check --quiet .
+	@$(MAKE) -s -j3 --output-sync fast types rooms
+
+rooms: .venv/.dev
 	@$(BIN)/lint-imports
-	@$(MAKE) -s -j2 --output-sync types fast
 
 types: .venv/.dev
 	@$(BIN)/mypy src tests
 
 fast: .venv/.dev
 	@$(BIN)/pytest -q -m "not slow and not moto and not kinesis_local and not postgres and not browser" --hypothesis-profile=quick \
-		$(addprefix --ignore=tests/,api bootstrap cli console control e2e runtimes sources) $(ARGS)
+		$(addprefix --ignore=tests/,api bootstrap cli console control docs e2e runtimes sources) $(ARGS)
 
 fmt: .venv/.dev ## Format, and mend what can be mended
 	@$(BIN)/ruff format .

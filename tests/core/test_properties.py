@@ -260,6 +260,7 @@ def expected_of(history: Sequence[bytes], made: Sequence[CompiledFlow]) -> tuple
     return theirs, ours
 
 
+@pytest.mark.slow
 @given(HISTORIES, FLOWS)
 @settings(max_examples=300)
 def test_the_exports_are_those_of_the_independent_fold(history: list[bytes], made: tuple[CompiledFlow, ...]) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 
+import pytest
+
 from headrace.clock import Manual
 from headrace.core.model import Cause, Export
 from headrace.destinations.base import Outcome, Verdict
@@ -49,6 +51,7 @@ def refusal(code: str, words: str) -> Outcome:
     return outcome
 
 
+@pytest.mark.slow
 def test_failures_of_the_service_slow_nothing() -> None:
     """A fifth of the records fails with InternalFailure: the window grows as without, and no shard is limited."""
     calm, failing = Stream(), Stream()
