@@ -88,7 +88,7 @@ bench: .venv/.bench $(if $(CC_HERE),build/compiled/.done) ## Run one benchmark (
 	@PYTHONPATH=build/compiled $(BIN)/python -m bench.$(NAME) $(ARGS)
 
 soak: .venv/.dev node-modules postgres ## Run the slow and the generated tests with many more cases
-	@HEADRACE_SOAK=1 $(BIN)/pytest -m "slow or hypothesis" --hypothesis-profile=soak --timeout=3600 $(ARGS)
+	@HEADRACE_SOAK=1 $(BIN)/pytest -m "slow or hypothesis" --hypothesis-profile=soak --timeout=3600 -o faulthandler_timeout=4000 $(ARGS)
 
 wheel: .venv/.run $(if $(CC_HERE),build/compiled/.done) ## Build the wheels into dist: plain, and compiled for this platform
 	@rm -f dist/*.whl

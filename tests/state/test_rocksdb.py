@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -173,67 +172,6 @@ def test_everything_is_there_after_closing_and_opening(tmp_path: Path) -> None:
     state.close()
     again = opened(tmp_path)
     assert everything(again) == {b"a": b"1", b"b": b"2"}
-    again.close()
-
-
-def _with_log(tmp_path: Path, change: Callable[[bytearray], bytearray | bytes]) -> Path:
-    """A copy of a folder as a crash leaves it, 40 synced commits in its log, and the log changed."""
-    state = opened(tmp_path / "live")
-    for n in range(40):
-        put(state, **{f"k{n:02d}": os.urandom(200)})
-        state.sync()
-    shutil.copytree(tmp_path / "live", tmp_path / "copy")
-    state.close()
-    log = max((tmp_path / "copy" / "db").glob("*.log"), key=lambda path: path.stat().st_size)
-    log.write_bytes(change(bytearray(log.read_bytes())))
-    return tmp_path / "copy"
-
-
-def _flipped(log: bytearray) -> bytearray:
-    log[len(log) // 2] ^= 0xFF
-    return log
-
-
-@pytest.mark.parametrize("lost", [1, 100, 3000])
-def test_a_torn_log_opens_with_what_is_whole(tmp_path: Path, lost: int) -> None:
-    """Cut at any place, as by a crash in the middle of a write, it holds a run of commits from the first, no gap."""
-    state = opened(_with_log(tmp_path, lambda log: log[:-lost]))
-    found = sorted(everything(state))
-    state.close()
-    assert found == [b"k%02d" % n for n in range(len(found))]
-    assert 40 - lost // 200 - 2 <= len(found) < 40
-
-
-def test_a_log_torn_at_its_end_opens_with_all_of_it(tmp_path: Path) -> None:
-    """What was being written and has no whole record yet is dropped; it was not acknowledged."""
-    state = opened(_with_log(tmp_path, lambda log: log + os.urandom(150)))
-    assert len(everything(state)) == 40
-    state.close()
-
-
-def test_a_log_damaged_in_its_middle_is_refused(tmp_path: Path) -> None:
-    """What follows the damage was acknowledged: it is not dropped in silence. The error says both ways out."""
-    folder = _with_log(tmp_path, _flipped)
-    with pytest.raises(FolderDamagedError) as caught:
-        opened(folder)
-    assert str(folder) in str(caught.value)
-    assert "backup" in str(caught.value)
-    assert "HEADRACE_DAMAGED_LOG=cut" in str(caught.value)
-    with pytest.raises(FolderDamagedError):
-        opened(folder)
-
-
-def test_a_damaged_log_is_cut_where_one_says_so(tmp_path: Path) -> None:
-    """What lies before the damage is there, what follows is lost, and the folder opens as ever afterwards."""
-    folder = _with_log(tmp_path, _flipped)
-    state = RocksState(folder, cache_bytes=1 << 20, memtable_bytes=1 << 20, cut_damaged_log=True)
-    found = sorted(everything(state))
-    assert found == [b"k%02d" % n for n in range(len(found))]
-    assert 0 < len(found) < 40
-    put(state, after=b"1")
-    state.close()
-    again = opened(folder)
-    assert len(everything(again)) == len(found) + 1
     again.close()
 
 

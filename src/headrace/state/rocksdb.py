@@ -29,6 +29,7 @@ from rocksdict import (
 )
 
 from headrace.errors import FolderBusyError, FolderDamagedError, FolderFormatError, StorageError
+from headrace.state import wal
 
 DISK_FORMAT: Final = 1
 """Version of everything below the data folder; grows when an older Headrace could not read it."""
@@ -78,6 +79,7 @@ class RocksState:
         try:
             options = _options(cache_bytes, memtable_bytes)
             options.set_wal_recovery_mode(_recovery(cut=cut_damaged_log))
+            wal.readable(folder / "db")
             self._db = Rdict(str(folder / "db"), options)
         except Exception as error:  # noqa: BLE001 - rocksdict raises nothing more specific
             text = str(error)
