@@ -6,6 +6,7 @@ was made, where it joined others, where it was changed again after long, and eve
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterator
 from typing import Final, NamedTuple
@@ -96,6 +97,12 @@ class Moment(NamedTuple):
     done: Step | None
 
 
+@functools.lru_cache(maxsize=4)
+def _compiled(content: bytes) -> Snapshot:
+    """A configuration of its canonical text: with a hundred flows most of what a short question would cost."""
+    return compile_canonical(content)
+
+
 class Past:
     """Reads the journal of a sandbox.
 
@@ -115,7 +122,7 @@ class Past:
         found = self._snapshots.get(version)
         if found is None:
             stored = self._state.get_many([self._keys.named(CONFIGURATION, version)])[0]
-            found = self._snapshots[version] = compile_canonical(stored or b"")
+            found = self._snapshots[version] = _compiled(stored or b"")
         return found
 
     def begins(self) -> Line | None:
