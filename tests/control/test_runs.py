@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from headrace.clock import Manual
 from headrace.control import flows, runs
 from headrace.control.paging import Listing
 from headrace.control.runs import HOUR_MS, Count, Figures
@@ -108,8 +109,12 @@ def test_clients_put_runs_down_and_users_do_not(store: Store) -> None:
 
 
 def test_what_was_delivered_of_each_audience(store: Store) -> None:
-    """Summed over the flow's own hours since a time, the hour that it lies in among them, without runs by clients."""
-    control = plane(store)
+    """Summed over the flow's own hours since a time, the hour that it lies in among them, without runs by clients.
+
+    A week is summed at the most, the last one.
+    """
+    clock = Manual(START_MS)
+    control = plane(store, clock=clock)
     made = one_of_each(control)
     other = flows.create_flow(control, ANN, flow_body(made.source, made.target) | {"name": "Other"}).id
     for hour in range(30):
@@ -117,6 +122,7 @@ def test_what_was_delivered_of_each_audience(store: Store) -> None:
         runs.record_run(control, SCOPE, made.flow, START_MS + hour * HOUR_MS, Figures(segments=segments))
         runs.record_run(control, SCOPE, other, START_MS + hour * HOUR_MS, Figures(segments={made.segment: 100}))
     runs.create_run(control, ANN, {"flowId": made.flow})
+    clock.advance(29.5 * 3600)
 
     def summed(flow: str, hour: float) -> dict[str, int]:
         return runs.sum_audiences(control, ANN, flow, since_ms=START_MS + int(hour * HOUR_MS))
@@ -124,3 +130,7 @@ def test_what_was_delivered_of_each_audience(store: Store) -> None:
     assert summed(made.flow, 6.5) == {made.segment: 48, "gone": 12}
     assert summed(made.flow, 30) == {}
     assert summed("none", 0) == summed("\0", 0) == {}
+    clock.advance(167 * 3600)
+    assert summed(made.flow, 0) == {made.segment: 2, "gone": 1}
+    clock.advance(3600)
+    assert summed(made.flow, 0) == {}

@@ -159,11 +159,11 @@ def sum_audiences(control: Control, caller: Caller, flow_id: str, *, since_ms: i
     with reading(control, caller, _VIEW) as transaction:
         if not storable(flow_id):
             return sums
-        # The newest come first, and there is one for each hour.
-        hours = Query(kind=Kind.RUN, scope=caller.scope, refers=frozenset({hours_of(flow_id)}), limit=_MOST_HOURS)
-        for run in transaction.find(hours):
-            if run.created_ms < since_ms - since_ms % HOUR_MS:
-                break
+        # There is one for each hour, with an id that tells which: no more are read than there are hours.
+        last_ms = control.clock.now_ms() // HOUR_MS * HOUR_MS
+        first_ms = max(since_ms - since_ms % HOUR_MS, last_ms - (_MOST_HOURS - 1) * HOUR_MS)
+        hours = frozenset(run_id(caller.scope, flow_id, at) for at in range(first_ms, last_ms + 1, HOUR_MS))
+        for run in transaction.find(Query(kind=Kind.RUN, scope=caller.scope, ids=hours)) if hours else ():
             for target in run.body["metrics"]["recordSummary"]["targetSummaries"]:
                 for each in target["entitySummaries"]:
                     audience = each["id"].removeprefix(_AUDIENCE)

@@ -31,6 +31,10 @@ class _Among(FunctionElement[bool]):
     inherit_cache = True
     type = sa.Boolean()
 
+    def self_group(self, against: Any = None) -> _Among:
+        """Itself: as a condition it would become ``(…) = 1`` on SQLite, for which no index is used."""
+        return self
+
 
 @compiles(_Among, "sqlite")
 def _among_sqlite(element: _Among, compiler: Any, **more: Any) -> str:
@@ -42,6 +46,25 @@ def _among_sqlite(element: _Among, compiler: Any, **more: Any) -> str:
 def _among_postgresql(element: _Among, compiler: Any, **more: Any) -> str:
     column, texts = (compiler.process(each, **more) for each in element.clauses)
     return f"{column} = ANY (ARRAY(SELECT jsonb_array_elements_text(CAST({texts} AS jsonb))))"
+
+
+class _Aside(FunctionElement[Any]):
+    """A column to sort by, when few records are sorted: SQLite would walk all in that order, to find these few."""
+
+    name = "aside"
+    inherit_cache = True
+
+
+@compiles(_Aside)
+def _aside(element: _Aside, compiler: Any, **more: Any) -> str:
+    (column,) = (compiler.process(each, **more) for each in element.clauses)
+    return str(column)
+
+
+@compiles(_Aside, "sqlite")
+def _aside_sqlite(element: _Aside, compiler: Any, **more: Any) -> str:
+    # Not a column any more, so that no index has its order.
+    return f"+{_aside(element, compiler, **more)}"
 
 
 class Shape(NamedTuple):
@@ -83,12 +106,12 @@ def heads(shape: Shape) -> sa.Select[Any]:
     """Ids, etags and notes, in order."""
     columns = [*((_COLUMNS[each.field], each.descending) for each in shape.order), (RECORDS.c.id, False)]
     statement = sa.select(RECORDS.c.id, RECORDS.c.etag, RECORDS.c.notes).where(*_conditions(shape))
-    if shape.refers:
-        # SQLite would walk all records in their order, to find the few that a reference leads to.
-        statement = statement.with_hint(RECORDS, "INDEXED BY sqlite_autoindex_records_1", "sqlite")
     if shape.after:
         statement = statement.where(_behind(columns))
-    statement = statement.order_by(*(column.desc() if down else column.asc() for column, down in columns))
+    few = shape.ids or shape.names or shape.refers
+    for column, down in columns:
+        key: sa.ColumnElement[Any] = _Aside(column) if few else column
+        statement = statement.order_by(key.desc() if down else key.asc())
     return statement.limit(sa.bindparam("limit_", type_=sa.Integer)) if shape.limit else statement
 
 
