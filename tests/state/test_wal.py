@@ -170,3 +170,27 @@ def test_a_damaged_log_is_cut_where_one_says_so(tmp_path: Path) -> None:
     again = opened(folder)
     assert len(everything(again)) == len(found) + 1
     again.close()
+
+
+@pytest.mark.parametrize("kind", [5, 8, 11, 131])
+@pytest.mark.parametrize("which", [1, -1], ids=["within", "at the end"])
+def test_a_damaged_manifest_is_refused(torn: Callable[[bytes], Path], kind: int, which: int) -> None:
+    """The list of tables is read by the same reader: it says that it is damaged, instead of never coming back."""
+    folder = torn(b"")
+    manifest = next((folder / "db").glob("MANIFEST-*"))
+    content = bytearray(manifest.read_bytes())
+    starts = [0]
+    while (after := starts[-1] + 7 + int.from_bytes(content[starts[-1] + 4 : starts[-1] + 6], "little")) < len(
+        content
+    ):
+        starts.append(after)
+    content[starts[which] + 6] = kind
+    content[starts[which] + 7] ^= 0xFF
+    manifest.write_bytes(content)
+    with pytest.raises(FolderDamagedError, match="checksum mismatch"):
+        opened(folder)
+    content[starts[which] + 7] ^= 0xFF  # the type alone: its checksum shows that it was a usual one
+    manifest.write_bytes(content)
+    state = opened(folder)
+    assert len(everything(state)) == 40
+    state.close()

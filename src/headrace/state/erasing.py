@@ -75,11 +75,11 @@ def erase_journal(stored: bytes, places: Collection[int]) -> tuple[bytes, dict[s
 def erase_ledger(stored: bytes, places: Collection[int]) -> bytes:
     """A ledger block that does not tell whom some rows were about."""
     block = records.ledger_block(stored)
-    profiles = bytearray(block.profile_id)
+    profiles, causes = bytearray(block.profile_id), list(block.cause)
     for place in places:
         profiles[place * records.ID_BYTES : (place + 1) * records.ID_BYTES] = _NOBODY
-        block.cause[place] = Cause(block.cause[place].kind)
-    block.profile_id = bytes(profiles)
+        causes[place] = Cause(causes[place].kind)
+    block.profile_id, block.cause = bytes(profiles), causes
     return records.packed(block)
 
 

@@ -25,6 +25,7 @@ import msgspec
 from headrace.state import records
 from headrace.state.base import Batch, State
 from headrace.state.keys import JOURNAL, LEDGER, MOST, PAGE, Keys
+from headrace.state.rows import JournalRows, journal_rows, ledger_rows
 
 PAGE_ROWS: Final = 16_384
 MARK_BYTES: Final = 3
@@ -258,7 +259,7 @@ class Reader:
 
     def __init__(self, state: State, keys: Keys, space: bytes) -> None:
         self._state, self._keys, self._space = state, keys, space
-        self._last: tuple[int, Block] | None = None
+        self._last: tuple[int, JournalRows | records.LedgerBlock] | None = None
         self.opened = 0
 
     def stored(self, first: int, last: int, *, back: bool = False) -> Iterator[tuple[int, bytes]]:
@@ -275,20 +276,20 @@ class Reader:
             return (first, stored) if row < first + records.heading(stored)[1] else None
         return None
 
-    def journal(self, first: int, stored: bytes) -> records.JournalBlock:
+    def journal(self, first: int, stored: bytes) -> JournalRows:
         """Open a block of the journal."""
         if self._last is None or self._last[0] != first:
             self.opened += 1
-            self._last = first, records.journal_block(stored)
+            self._last = first, journal_rows(stored)
         block = self._last[1]
-        assert isinstance(block, records.JournalBlock)
+        assert isinstance(block, JournalRows)
         return block
 
     def ledger(self, first: int, stored: bytes) -> records.LedgerBlock:
         """Open a block of the ledger."""
         if self._last is None or self._last[0] != first:
             self.opened += 1
-            self._last = first, records.ledger_block(stored)
+            self._last = first, ledger_rows(stored)
         block = self._last[1]
         assert isinstance(block, records.LedgerBlock)
         return block

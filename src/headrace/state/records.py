@@ -197,7 +197,7 @@ class LedgerBlock(msgspec.Struct, array_like=True):
     epoch: list[int]
     config: list[int]
     made_ms: list[int]
-    cause: list[Cause]
+    cause: Sequence[Cause]
     shard: list[int]
     sequence: list[str]
     code: list[int]
@@ -289,11 +289,16 @@ def heading(stored: bytes) -> tuple[int, int]:
     return at_ms, rows
 
 
+def unpacked(stored: bytes) -> bytes:
+    """What ``packed`` compressed, encoded still."""
+    return _EXPAND.decompress(stored[_BLOCK.size :])
+
+
 def journal_block(stored: bytes) -> JournalBlock:
     """Read a journal block."""
-    return _decode_journal(_EXPAND.decompress(stored[_BLOCK.size :]))
+    return _decode_journal(unpacked(stored))
 
 
 def ledger_block(stored: bytes) -> LedgerBlock:
     """Read a ledger block."""
-    return _decode_ledger(_EXPAND.decompress(stored[_BLOCK.size :]))
+    return _decode_ledger(unpacked(stored))

@@ -1,6 +1,6 @@
-"""Looks at RocksDB's log before RocksDB opens it: on some torn ends its own reader never returns.
+"""Looks at RocksDB's log and manifest before RocksDB opens them: on some torn ends its own reader never returns.
 
-The log is a row of blocks, of records within each: checksum (4 bytes), length (2, little-endian), type (1), payload.
+Both are a row of blocks, of records within each: checksum (4 bytes), length (2, little-endian), type (1), payload.
 Some types are only written where logs are used again, which ours never are. When RocksDB meets one of them in a log
 that did not begin so, it reads the same place again and again (facebook/rocksdb issue 13333), whatever the recovery
 mode, and nothing in the process goes on. Such a byte is nothing that Headrace wrote: the disk or a crash left it.
@@ -26,39 +26,39 @@ _FULL: Final = 1
 
 
 def readable(db: Path) -> list[tuple[Path, int]]:
-    """Make RocksDB's reader return from each log of a database, with its own verdict on what is damaged.
+    """Make RocksDB's reader return from each log and manifest of a database, with its own verdict on what is damaged.
 
     A type that it cannot pass becomes that of a usual record. The checksum covers the type, so RocksDB takes the
     record for what it is: cut short at the end of the log, or damaged, and then the recovery mode decides.
 
     Args:
-        db: RocksDB's own folder, held by nobody. A log being written has no such type, and is left as it is.
+        db: RocksDB's own folder, held by nobody. A file being written has no such type, and is left as it is.
 
     Returns:
-        Where a byte was changed: log and offset.
+        Where a byte was changed: file and offset.
 
     Raises:
-        OSError: A log cannot be read, or not be written where that is needed.
+        OSError: One cannot be read, or not be written where that is needed.
     """
     changed = []
-    for log in sorted(db.glob("*.log")):
-        found = _endless(log)
+    for path in sorted((*db.glob("*.log"), *db.glob("MANIFEST-*"))):
+        found = _endless(path)
         if found:
-            with open(log, "r+b") as file:
+            with open(path, "r+b") as file:
                 for at in found:
                     file.seek(at)
                     file.write(bytes((_FULL,)))
-        changed += [(log, at) for at in found]
+        changed += [(path, at) for at in found]
     return changed
 
 
-def _endless(log: Path) -> list[int]:
+def _endless(path: Path) -> list[int]:
     """Offsets of the types on which RocksDB would not return, block by block as it reads them."""
-    size = log.stat().st_size
+    size = path.stat().st_size
     if not size:
         return []
     found = []
-    with open(log, "rb") as file, mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) as content:
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) as content:
         for block in range(0, size, _BLOCK):
             at, end = block, min(block + _BLOCK, size)
             while at + _HEADER <= end:
