@@ -53,6 +53,8 @@ def inputs(names: Sequence[str], now_ms: int, count: int = 24) -> Callable[..., 
         made.append({
             "ordinal": LAST - 317 * number, "at_ms": now_ms - number * 600_000 - 40_000, "kind": kind,
             "source": "http" if kind != "tick" else "", "profile_id": ADA, "attributes": attributes,
-            "memberships": memberships, "exported": decided.pop("", []), "held": decided,
+            "memberships": memberships, "sent": len(sent := decided.pop("", [])), "exported": sent[:6],
+            "held": {reason: len(each) for reason, each in decided.items()},
+            "not_sent": [name for each in decided.values() for name in each] if len(names) <= 6 else [],
         })  # fmt: skip
     return lambda profile_id, most: made[:most] if profile_id == ADA else []

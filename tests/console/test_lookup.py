@@ -162,14 +162,17 @@ def test_an_input_leads_to_its_explanation_and_on_to_the_others(installation: Sa
 
 
 def test_many_destinations_are_summed_up(installation: Sample, visit: Visit) -> None:
-    """More than six make a line that opens, so that a choice stays one."""
-    many = [f"Destination {number}" for number in range(9)]
+    """More than six make a line that opens and tells numbers by reason; the explanation it leads to names all."""
+    many = [f"Destination {number}" for number in range(24)]
     installation.engine.answers["profile-inputs"] = inputs(many, NOW_MS, count=3)
     page = visit(installation).get(PERSON).text
-    assert "<summary>3 exported, 6 not sent</summary>" in page
+    assert "<summary>8 exported, 16 not sent</summary>" in page
     found = rows(page)[0]
-    assert "Exported Destination 0, Destination 3, Destination 6" in found
-    assert "Not sent Destination 1, Destination 4, Destination 7 Nothing that the destination maps" in found
+    assert "Exported " + ", ".join(f"Destination {number}" for number in range(0, 18, 3)) + " +2 " in found
+    assert "Not sent 8 Nothing that the destination maps" in found
+    assert "Destination 1," not in found
+    within = page.partition("<summary>8 exported")[2].partition("</details>")[0]
+    assert re.findall(r'href="([^"]+)"', within) == [f"/ui/explain?ordinal={LAST}"]
     assert "inputs=all" not in page
 
 

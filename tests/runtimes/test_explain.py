@@ -17,9 +17,11 @@ from headrace.core.model import Delete, Tick
 from headrace.destinations.base import Verdict
 from headrace.destinations.memory import Accepted, Rule
 from headrace.errors import RefusedError
+from headrace.runtimes.embedded import became
 from headrace.runtimes.embedded.explain import Explainer, Question
 from headrace.runtimes.embedded.facts import Explanation, FlowFacts
-from headrace.state.keys import JOURNAL, LEDGER
+from headrace.state.keys import JOURNAL, LEDGER, MOST
+from headrace.state.ledger import Ledger
 from headrace.state.pages import Roll
 from headrace.testing.fold import FlowPlan, _Folder
 from headrace.testing.judge import canonical, content
@@ -248,6 +250,29 @@ def test_an_export_that_waits_is_pending() -> None:
     assert '"n":1' in found.message
     assert small.explain(export_id=found.export_id) == small.explain(ordinal=1)
     assert found.settings["state"] == "disabled"
+
+
+def test_what_became_of_many_exports_is_found_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In pages and behind them; each ledger block is opened once for all, or each export looked for by its own id."""
+    disk = MemoryDisk()
+    many = snapshot(*(flow(f"f{number}") for number in range(9)))
+    bodies = [update(number, "email:a", vip=True) for number in range(40)]
+    road = Road(disk, Lines(bodies, sizes=lambda: 2), many, page_rows=100)
+    assert road.run().drained
+
+    def told(ordinal: int) -> tuple[Explanation, int]:
+        explainer = Explainer(disk.state, KEYS)
+        return explainer.explain(Question(ordinal=ordinal)), explainer.ledger.reader.opened
+
+    blocks = len(list(Ledger(disk.state, KEYS).reader.stored(0, MOST)))
+    answers = []
+    for ordinal in range(1, 41):
+        answer, opened = told(ordinal)
+        answers.append(answer)
+        assert {facts.state for facts in answer.flows} == {"delivered"}
+        assert opened <= blocks + 9
+    monkeypatch.setattr(became, "_MOST_OPENED", 0)
+    assert [told(ordinal)[0] for ordinal in range(1, 41)] == answers
 
 
 def test_a_dead_letter_is_named_with_the_answer() -> None:

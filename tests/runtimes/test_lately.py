@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import pytest
 
+from headrace.core.flow import MappedSegment
 from headrace.core.model import Delete
 from headrace.errors import RefusedError
 from headrace.runtimes.embedded import lately
 from headrace.runtimes.embedded.lately import last_inputs, namespaces, people
 from headrace.runtimes.embedded.past import Past
-from headrace.state import records
 from headrace.state.keys import JOURNAL, LEDGER
 from headrace.state.memory import MemoryState
 from headrace.state.pages import Reader
+from headrace.state.rows import JournalRows
 from tests.e2e.updates import PLANS, updates
-from tests.runtimes.road import KEYS, Lines, MemoryDisk, Road, members, snapshot, update
+from tests.runtimes.road import KEYS, Lines, MemoryDisk, Road, flow, members, snapshot, update
 from tests.runtimes.test_explain import Small, planned
 from tests.runtimes.told import Told, told
 
@@ -64,9 +66,9 @@ def test_the_inputs_about_a_person_are_those_under_every_id_they_had(lived: Live
         for each in found:
             reasons = lived.told[each.ordinal - 1].reasons
             assert each.exported == [flow.title() for flow in PLANS if not reasons[flow]]
-            assert {name: reason for reason, names in each.held.items() for name in names} == {
-                flow.title(): reason for flow, reason in reasons.items() if reason
-            }
+            assert each.sent == len(each.exported)
+            assert each.not_sent == [flow.title() for flow in PLANS if reasons[flow]]
+            assert each.held == Counter(filter(None, reasons.values()))
         merged += len(all_of_it) > 1
     assert merged > 5
 
@@ -82,7 +84,7 @@ def test_few_blocks_are_opened_and_no_page_before_the_person_was_made(monkeypatc
     scanned: list[bytes] = []
     whole, back = Reader.journal, MemoryState.scan_back
 
-    def journal(self: Reader, first: int, stored: bytes) -> records.JournalBlock:
+    def journal(self: Reader, first: int, stored: bytes) -> JournalRows:
         opened.append(first)
         return whole(self, first, stored)
 
@@ -111,10 +113,20 @@ def test_an_input_tells_what_it_stated_and_no_value() -> None:
     second, first = last_inputs(small.disk.state, KEYS, {"profile_id": profile_id})
     assert (first.ordinal, first.kind, first.source, first.profile_id) == (1, "update", "lines", profile_id)
     assert (first.attributes, first.memberships) == (["n", "secret"], ["ups/vip"])
-    assert (first.exported, first.held) == (["f"], {})
+    assert (first.sent, first.exported, first.held, first.not_sent) == (1, ["f"], {}, [])
     assert second.memberships == []
     assert second.at_ms >= first.at_ms > 0
     assert "4711" not in str(first)
+
+
+def test_of_many_flows_an_input_tells_numbers() -> None:
+    """Only the first of those that something was exported to are named."""
+    many = [flow("f"), *(flow(f"f{number}", name="" if number else "F") for number in range(8))]
+    few = [flow(f"o{number}", segments={"ups": {"other": MappedSegment()}}) for number in range(3)]
+    small = Small(update(1, "email:ada@example.com", vip=True), configuration=snapshot(*many, *few)).run()
+    (one,) = last_inputs(small.disk.state, KEYS, {"profile_id": small.explain(ordinal=1).profile.id})
+    assert (one.sent, one.exported) == (9, ["f", "F", "f1", "f2", "f3", "f4"])
+    assert (one.held, one.not_sent) == ({"not-a-member": 3}, [])
 
 
 def test_a_deleted_person_has_no_inputs_and_is_not_among_those_seen() -> None:

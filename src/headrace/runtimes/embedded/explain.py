@@ -16,6 +16,7 @@ from headrace.core.model import BUCKETS, Export, Identity
 from headrace.core.reasons import HELD
 from headrace.core.times import from_ms
 from headrace.errors import RefusedError
+from headrace.runtimes.embedded.became import Became
 from headrace.runtimes.embedded.facts import (
     Explanation,
     FlowFacts,
@@ -67,6 +68,7 @@ class Explainer:
         self._state, self._keys = state, keys
         self.past = Past(state, keys)
         self.ledger = Ledger(state, keys)
+        self._moments: dict[int, Moment | None] = {}
 
     def explain(self, question: Question) -> Explanation:
         """Answer.
@@ -74,6 +76,7 @@ class Explainer:
         Raises:
             RefusedError: There is nothing of that kind, or the question is none.
         """
+        self._moments.clear()
         if question.export_id or question.sequence:
             entry = self._settled(question)
             if entry is not None:
@@ -148,13 +151,21 @@ class Explainer:
         if not found:
             when = "" if question.at_ms == MOST else f" by {from_ms(question.at_ms)}"
             raise RefusedError(f"the journal holds no input about {question.identity}{when}; {self._reach()}")
+        if len(found) == 1:
+            return found[0]
         found.sort(key=lambda line: line.ordinal)
         return next((line for line in reversed(found) if self._has(line, identity)), found[-1])
 
     def _has(self, line: Line, identity: Identity) -> bool:
-        moment = self.past.moment(line)
+        moment = self._moment(line)
         sides = (moment.before, moment.after) if moment is not None else ()
         return any(identity.id in side.identities.get(identity.namespace, ()) for side in sides if side is not None)
+
+    def _moment(self, line: Line) -> Moment | None:
+        """The profile around an input, folded once."""
+        if line.ordinal not in self._moments:
+            self._moments[line.ordinal] = self.past.moment(line)
+        return self._moments[line.ordinal]
 
     def _refused(self, identity: Identity) -> str:
         """A hint, when refused updates name an identity that no profile has."""
@@ -170,17 +181,24 @@ class Explainer:
         if line is None:
             return self._without_journal(ordinal, entry, profile_id, only)
         unknown: list[str] = []
-        moment = self.past.moment(line)
+        moment = self._moment(line)
         if moment is None and profile_id:
             unknown.append(
                 "What the profile was before and after is not known: the journal does not reach back to where the "
                 f"profile was made or kept whole; {self._reach()}."
             )
         facts = of_profile(line, profile_id, moment)
-        flows = [
-            self._flow(flow, line, moment, reason, unknown)
+        decided = [
+            (flow, reason)
             for flow, reason in zip(self.past.snapshot(line.block.config).flows, line.held, strict=True)
             if not only or flow.id == only
+        ]
+        made = self._made(line, moment)
+        exports = {flow.id: made[flow.id].export_id if flow.id in made else "" for flow, held in decided if not held}
+        known = {only: entry} if entry is not None else None
+        entries = known or Became(self._state, self._keys, self.ledger, line).of(exports)
+        flows = [
+            self._flow(flow, line, moment, reason, made.get(flow.id), entries, unknown) for flow, reason in decided
         ]
         if moment is not None and moment.done is not None and tuple(moment.done.held) != line.held:
             unknown.append("Folding the input again decides otherwise than was stored: what was stored is shown.")
@@ -197,45 +215,38 @@ class Explainer:
             flow = self.past.snapshot(entry.configuration).by_id.get(only)
             if flow is not None:
                 facts = of_flow(flow, entry.configuration, exported=True, envelope=None)
-                self._delivery(facts, flow.id, ordinal, profile_id, entry.export_id, unknown)
+                self._from_entry(facts, entry)
                 unknown.append("The message is not known either.")
                 flows.append(facts)
         version = entry.version if entry is not None else None
         return Explanation(None, ProfileFacts(profile_id, version_after=version), flows, unknown)
 
+    def _made(self, line: Line, moment: Moment | None) -> dict[str, Export]:
+        """Flow id to export, as folding makes them again."""
+        done = moment.done if moment is not None else None
+        flows = self.past.snapshot(line.block.config).flows
+        return {flows[index].id: export for index, _, export in done.exports} if done is not None else {}
+
     def _flow(
-        self, flow: CompiledFlow, line: Line, moment: Moment | None, reason: str, unknown: list[str]
-    ) -> FlowFacts:
+        self, flow: CompiledFlow, line: Line, moment: Moment | None, reason: str, export: Export | None,
+        entries: Mapping[str, Entry], unknown: list[str],
+    ) -> FlowFacts:  # fmt: skip
         envelope = (moment.after or moment.before) if moment is not None else None
         facts = of_flow(flow, line.block.config, exported=not reason, envelope=envelope)
         if reason:
             facts.reason, facts.meaning = reason, HELD.get(reason, "")
             return facts
-        export_id = ""
-        for index, _, export in moment.done.exports if moment is not None and moment.done is not None else ():
-            if self.past.snapshot(line.block.config).flows[index].id == flow.id:
-                export_id = export.export_id
-                add_export(facts, export)
-        self._delivery(facts, flow.id, line.ordinal, line.profile_id, export_id, unknown)
-        return facts
-
-    def _delivery(
-        self, facts: FlowFacts, flow_id: str, ordinal: int, profile_id: str, export_id: str, unknown: list[str]
-    ) -> None:
-        """Fill in what became of an export."""
-        entry = next(
-            (
-                entry
-                for entry in self.ledger.find(
-                    Query(export_id=export_id, profile_id=profile_id, flow=flow_id), back=True
-                )
-                if entry.ordinal == ordinal
-            ),
-            None,
-        )
+        if export is not None:
+            add_export(facts, export)
+        entry = entries.get(flow.id)
         if entry is not None:
             self._from_entry(facts, entry)
-            return
+        else:
+            self._unsettled(facts, flow.id, line.ordinal, line.profile_id, unknown)
+        return facts
+
+    def _unsettled(self, facts: FlowFacts, flow_id: str, ordinal: int, profile_id: str, unknown: list[str]) -> None:
+        """Fill in what is known of an export that is not in the ledger."""
         waiting = self._waiting(flow_id, ordinal, profile_id)
         if waiting is not None:
             add_export(facts, waiting)

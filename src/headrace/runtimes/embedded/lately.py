@@ -7,6 +7,8 @@ ledger and journal, and inputs about a profile are looked for no further back th
 from __future__ import annotations
 
 import heapq
+import itertools
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -25,6 +27,8 @@ from headrace.state.ledger import Ledger, Query
 MOST_NAMESPACES: Final = 50
 MOST_PROFILES: Final = 50
 MOST_INPUTS: Final = 100
+MOST_NAMED: Final = 6
+"""Flows that are named for each input: what was decided about more of them is told as numbers."""
 MOST_JOINED: Final = 16
 """Absorbed profiles whose inputs are told with those of the one that absorbed them."""
 _LOOKED_AT: Final = 1000
@@ -70,8 +74,10 @@ class InputSeen(msgspec.Struct, kw_only=True):
         profile_id: The id the profile had then.
         attributes: Top-level attributes that it stated, sorted.
         memberships: Audiences that it stated, as ``namespace/id``, sorted.
-        exported: Names of the flows for which an export was made; the id of one without a name.
-        held: Why none was made to the names of the flows for which none was.
+        sent: Number of the flows for which an export was made.
+        exported: Names of the first ``MOST_NAMED`` of them; the id of one without a name.
+        held: Why none was made to the number of flows for which none was.
+        not_sent: Their names, where there were no more than ``MOST_NAMED`` flows in all.
     """
 
     ordinal: int
@@ -81,8 +87,10 @@ class InputSeen(msgspec.Struct, kw_only=True):
     profile_id: str
     attributes: list[str]
     memberships: list[str]
+    sent: int
     exported: list[str]
-    held: dict[str, list[str]]
+    held: dict[str, int]
+    not_sent: list[str]
 
 
 def namespaces(state: State, keys: Keys, most: int = MOST_NAMESPACES) -> list[str]:
@@ -186,15 +194,17 @@ def _lineage(state: State, keys: Keys, past: Past, profile_id: str) -> Iterator[
 
 def _told(past: Past, line: Line) -> InputSeen:
     update = _update(line)
-    exported: list[str] = []
-    held: dict[str, list[str]] = {}
-    for flow, reason in zip(past.snapshot(line.block.config).flows, line.held, strict=True):
-        (held.setdefault(reason, []) if reason else exported).append(flow.name or flow.id)
+    flows, decided = past.snapshot(line.block.config).flows, line.held
+    held = Counter(decided)
+    sent = held.pop("", 0)
+    exported = itertools.islice((flow for flow, reason in zip(flows, decided, strict=True) if not reason), MOST_NAMED)
+    named = zip(flows, decided, strict=True) if len(flows) <= MOST_NAMED else ()
     return InputSeen(
         ordinal=line.ordinal, at_ms=line.block.now_ms, kind=KINDS[line.kind], source=line.source,
         profile_id=line.profile_id, attributes=sorted(update.attributes) if update else [],
         memberships=sorted(f"{m.namespace}/{m.segment_id}" for m in update.memberships) if update else [],
-        exported=exported, held=held,
+        sent=sent, exported=[flow.name or flow.id for flow in exported], held=dict(held),
+        not_sent=[flow.name or flow.id for flow, reason in named if reason],
     )  # fmt: skip
 
 

@@ -24,6 +24,7 @@ from headrace.state import records
 from headrace.state.base import State
 from headrace.state.keys import CONFIGURATION, JOURNAL, MOST, Keys
 from headrace.state.pages import PROFILE_ID, Pages, Reader, id_mark
+from headrace.state.rows import JournalRows
 
 COMMANDS: Final = {
     records.TICK: Tick,
@@ -39,7 +40,7 @@ _MOST_FOLDED: Final = 20_000
 class Line(NamedTuple):
     """One journaled input: the block, and the input's place in it."""
 
-    block: records.JournalBlock
+    block: JournalRows
     place: int
 
     @property
@@ -70,7 +71,7 @@ class Line(NamedTuple):
     @property
     def held(self) -> tuple[str, ...]:
         """What was decided, flow by flow: the reason why nothing was exported, or ""."""
-        return self.block.decisions[self.block.decision[self.place]]
+        return self.block.held(self.place)
 
     @property
     def source(self) -> str:
