@@ -153,7 +153,7 @@ def test_a_mistyped_account_is_said_in_words(fresh: Sample, visit: Visit) -> Non
 
 def test_listed_streams_are_a_choice() -> None:
     """What the account lists is picked from; a name that is not listed can be typed instead."""
-    macros: Any = environment().get_template("macros.html").module
+    macros: Any = environment(Texts("en")).get_template("macros.html").module
     parameter = destinations()[KINESIS_ID].spec.target[0]
     drawn = macros.input(parameter, None, "", Texts("en"), names=("leads", "other"))
     assert re.findall(r'<option value="([^"]*)"', drawn) == ["", "leads", "other"]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import jinja2
 import pytest
 
 from headrace.console import rendering
 from headrace.console.masking import masked, masked_message
+from headrace.console.texts import Texts
 
 
 @pytest.mark.parametrize(
@@ -54,3 +56,60 @@ def test_masking_keeps_the_shape() -> None:
     assert hidden["segmentMembership"] == message["segmentMembership"]
     assert hidden["_headrace"] == {"seq": 4}
     assert masked("abc") == "•••"
+
+
+@pytest.mark.parametrize("language", ["en", "es"])
+def test_texts_stand_in_the_templates_of_their_language(language: str) -> None:
+    """Escaped like any other; what has words, or a key that is put together, is asked for when it is rendered."""
+    t = Texts(language)
+    made = rendering.environment(t)
+    assert made.from_string('<b title="{{ t("nav.profile") }}">').render() == f'<b title="{t("nav.profile")}">'
+    asking = made.from_string('{{ t("time.day", count=2) }} {{ t("nav." ~ key) }} {{ t.known("nav.live", "") }}')
+    assert asking.render(t=t, key="live") == f"{t('time.day', count=2)} {t('nav.live')} {t('nav.live')}"
+    with pytest.raises(KeyError):
+        made.from_string('{{ t("no.such.key") }}')
+
+
+def test_a_text_in_a_template_cannot_become_markup(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever translates writes words."""
+    monkeypatch.setattr(Texts, "__call__", lambda *_: "a < b & c")
+    made = rendering.environment(Texts("en"))
+    assert (
+        made.from_string('{{ t("any") }} {% set x = t("any") %}{{ x }}').render()
+        == "a &lt; b &amp; c a &lt; b &amp; c"
+    )
+
+
+def test_each_language_has_its_own_templates() -> None:
+    """Kept, however often one asks."""
+    templates = rendering.Templates()
+    english, spanish = (templates.get("bell.html", Texts(language)) for language in ("en", "es"))
+    assert english is not spanish
+    assert templates.get("bell.html", Texts("en")) is english
+
+
+def test_templates_see_members_and_methods_of_dicts() -> None:
+    """A method wins over a member of its name, and what is not there is an error."""
+    made = rendering.environment(Texts("en"))
+    given = {"name": "x", "items": "y", "inner": {"n": 1}}
+    text = '{{ d.name }}{{ d.inner.n }}{{ d["items"] }}{% for key, _ in d.items() %}{{ key }}{% endfor %}'
+    assert made.from_string(text).render(d=given) == "x1ynameitemsinner"
+    with pytest.raises(jinja2.UndefinedError):
+        made.from_string("{{ d.missing }}").render(d=given)
+
+
+def test_a_template_calls_what_takes_its_context() -> None:
+    """Functions that ask for it, objects with such a call, and macros."""
+
+    @jinja2.pass_context
+    def said(context: jinja2.runtime.Context, word: str) -> str:
+        return f"{word} {context['name']}"
+
+    class Speaks:
+        @jinja2.pass_context
+        def __call__(self, context: jinja2.runtime.Context) -> str:
+            return str(context["name"]).upper()
+
+    text = '{% macro twice(x) %}{{ x }}{{ x }}{% endmacro %}{{ said("hello") }} {{ speaks() }} {{ twice("<") }}'
+    made = rendering.environment(Texts("en"))
+    assert made.from_string(text).render(name="ada", said=said, speaks=Speaks()) == "hello ada ADA &lt;&lt;"

@@ -54,7 +54,7 @@ def mount(app: FastAPI, control: Control, runtime: Runtime) -> None:
         control: The use cases' parts.
         runtime: The engine.
     """
-    console = Console(control=control, runtime=runtime, templates=rendering.environment())
+    console = Console(control=control, runtime=runtime, templates=rendering.Templates())
     app.mount("/ui", Guarded(pages(console)), name="console")
     app.mount("/static", Guarded(StaticFiles(directory=_STATIC), "no-cache"), name="static")
     app.add_route("/", _to_console, include_in_schema=False)

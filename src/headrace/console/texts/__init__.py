@@ -32,6 +32,13 @@ def catalog(language: str) -> dict[str, str]:
         return dict(_flat(tomllib.load(file), ""))
 
 
+@cache
+def _parameters(language: str) -> dict[str, str]:
+    """Names of parameters in a language."""
+    spec = "spec."
+    return {key.removeprefix(spec): own for key, own in catalog(language).items() if key.startswith(spec)}
+
+
 def _flat(table: dict[str, Any], prefix: str) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     for name, value in table.items():
@@ -66,8 +73,6 @@ class Texts:
         self.language = language
         self._own = catalog(language)
         self._english = catalog(DEFAULT)
-        spec = "spec."
-        self._parameters = {key.removeprefix(spec): own for key, own in self._own.items() if key.startswith(spec)}
 
     def __call__(self, key: str, **words: Any) -> str:
         """The text of a key, words filled in; with ``count`` the key's form ``.one`` or ``.other``.
@@ -82,7 +87,7 @@ class Texts:
 
     def said(self, text: str) -> str:
         """What the engine, a check or a use case said in English, in this language where it is known."""
-        return said(self.language, text, self._parameters)
+        return said(self.language, text, _parameters(self.language))
 
     def reason(self, code: str, otherwise: str = "") -> str:
         """The sentence of a reason, by which a change was held back, an update refused or a record given up."""

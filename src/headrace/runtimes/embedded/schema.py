@@ -9,15 +9,14 @@ that are values themselves (of a map by e-mail address, say) are not told either
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Final
 
 import msgspec
 
 from headrace.clock import Clock, System
-from headrace.core.envelope import decode
 from headrace.core.paths import dotted
 from headrace.state.base import State
 from headrace.state.keys import PROFILE, Keys
@@ -37,6 +36,10 @@ _A_VALUE: Final = re.compile(r"@|\d{6}|.{100}", re.DOTALL)
 """What is hardly the name of an attribute."""
 _MOST_CHARS: Final = 24
 _ID_SPACE: Final = 1 << 32
+_RUN: Final = 5
+"""Profiles that are taken from one part in its turn."""
+# The JSON type of a value, with whole numbers apart; a null is none.
+_KINDS: Final = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object"}
 
 
 class PathSeen(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -59,13 +62,27 @@ class PathSeen(msgspec.Struct, kw_only=True, omit_defaults=True):
     types: dict[str, int] = {}
 
 
+class _Stored(msgspec.Struct, array_like=True):
+    """An envelope whose other parts are passed over; see ``core.envelope``."""
+
+    format: int
+    profile_id: str
+    epoch: int
+    version: int
+    identities: msgspec.Raw
+    attributes: dict[str, Any]
+
+
+_decode: Final = msgspec.msgpack.Decoder(_Stored).decode
+
+
 class _Seen:
     """What was seen at one path."""
 
     __slots__ = ("below", "samples", "types")
 
     def __init__(self) -> None:
-        self.types: Counter[str] = Counter()
+        self.types: dict[str, int] = {}
         self.samples: dict[str, str] = {}
         self.below: dict[str, _Seen] = {}
 
@@ -86,7 +103,7 @@ def observed(
     until_s = clock.monotonic_s() + budget_s
     root, of = _Seen(), 0
     for stored in sampled(state, keys, most):
-        _note(root, decode(stored).attributes)
+        _note(root, _decode(stored).attributes)
         of += 1
         if clock.monotonic_s() >= until_s:
             break
@@ -101,32 +118,31 @@ def sampled(state: State, keys: Keys, most: int) -> Iterator[bytes]:
     starts = [keys.profile(f"{part * (_ID_SPACE // _STRETCHES):08x}") for part in range(_STRETCHES)]
     scans = [state.scan(start, following) for start, following in zip(starts, [*starts[1:], end], strict=True)]
     # In turns, so that a sample that is cut short is one of everywhere; few profiles are all met.
-    given = 0
-    while scans:
+    while scans and most > 0:
         going = []
         for scan in scans:
-            row = next(scan, None)
-            if row is None:
-                continue
-            yield row[1]
-            given += 1
-            if given >= most:
-                return
-            going.append(scan)
+            rows = list(itertools.islice(scan, min(_RUN, most)))
+            for _, stored in rows:
+                yield stored
+            most -= len(rows)
+            if len(rows) == _RUN:
+                going.append(scan)
         scans = going
 
 
 def _note(seen: _Seen, members: dict[str, Any]) -> None:
+    known = seen.below
     for name, value in members.items():
-        if value is None or not name:
+        kind = _KINDS.get(type(value))
+        if kind is None:
             continue
-        below = seen.below.get(name)
+        below = known.get(name)
         if below is None:
-            if len(seen.below) >= _MOST_NAMES:
+            if not name or len(known) >= _MOST_NAMES:
                 continue
-            below = seen.below[name] = _Seen()
-        kind = kind_of(value)
-        below.types[kind] += 1
+            below = known[name] = _Seen()
+        types = below.types
+        types[kind] = types.get(kind, 0) + 1
         if kind == "object":
             _note(below, value)
         elif kind not in below.samples:
@@ -136,8 +152,8 @@ def _note(seen: _Seen, members: dict[str, Any]) -> None:
 def _tell(seen: _Seen, steps: tuple[str, ...], of: int, found: list[PathSeen]) -> None:
     named = seen.below
     if len(named) > _MAP_NAMES:
-        owners = seen.types["object"] if steps else of
-        if sum(below.types.total() for below in named.values()) < _MAP_SHARE * len(named) * owners:
+        owners = seen.types.get("object", 0) if steps else of
+        if sum(sum(below.types.values()) for below in named.values()) < _MAP_SHARE * len(named) * owners:
             return
     for name, below in named.items():
         if len(found) >= MOST_PATHS:
@@ -148,37 +164,20 @@ def _tell(seen: _Seen, steps: tuple[str, ...], of: int, found: list[PathSeen]) -
         kind, types = _settled(below.types)
         found.append(
             PathSeen(
-                path=dotted(here), type=kind, count=below.types.total(), of=of,
+                path=dotted(here), type=kind, count=sum(below.types.values()), of=of,
                 sample=below.samples.get(kind, ""), types=types,
             )
         )  # fmt: skip
         _tell(below, here, of, found)
 
 
-def _settled(types: Counter[str]) -> tuple[str, dict[str, int]]:
+def _settled(types: dict[str, int]) -> tuple[str, dict[str, int]]:
     """The type seen most, and all types where they conflict; an integer is a number too."""
     counted = dict(types)
     if "number" in counted and "integer" in counted:
         counted["number"] += counted.pop("integer")
     kind = max(sorted(counted), key=lambda each: counted[each])
     return kind, dict(sorted(counted.items())) if len(counted) > 1 else {}
-
-
-def kind_of(value: Any) -> str:
-    """The JSON type of a value, with whole numbers apart."""
-    match value:
-        case bool():
-            return "boolean"
-        case int():
-            return "integer"
-        case float():
-            return "number"
-        case str():
-            return "string"
-        case list():
-            return "array"
-        case _:
-            return "object"
 
 
 def shape(value: Any) -> str:

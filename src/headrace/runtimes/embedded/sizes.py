@@ -14,7 +14,6 @@ from typing import Final
 import msgspec
 
 from headrace.clock import Clock, System
-from headrace.core.model import Membership
 from headrace.runtimes.embedded.schema import BUDGET_S, sampled
 from headrace.state import reading
 from headrace.state.base import State
@@ -43,6 +42,12 @@ class Sizes(msgspec.Struct, kw_only=True):
     any: int
 
 
+class _Member(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A membership whose times are passed over; see ``core.model.Membership``."""
+
+    member: bool
+
+
 class _Stored(msgspec.Struct, array_like=True):
     """An envelope whose other parts are passed over; see ``core.model.Envelope``."""
 
@@ -53,7 +58,7 @@ class _Stored(msgspec.Struct, array_like=True):
     identities: msgspec.Raw
     attributes: msgspec.Raw
     stamps: msgspec.Raw
-    memberships: dict[str, dict[str, Membership]]
+    memberships: dict[str, dict[str, _Member]]
 
 
 _decode: Final = msgspec.msgpack.Decoder(_Stored).decode
@@ -75,20 +80,26 @@ def sizes(
     """
     clock = clock or System()
     until_s = clock.monotonic_s() + budget_s
-    wanted = frozenset(any_of)
-    members: Counter[str] = Counter()
+    counts: dict[str, dict[str, int]] = {}
+    wanted: dict[str, frozenset[str]] = {}
     of = together = 0
     for stored in sampled(state, keys, most):
-        found = [
-            f"{namespace}/{segment_id}"
-            for namespace, ids in _decode(stored).memberships.items()
-            for segment_id, membership in ids.items()
-            if membership.member
-        ]
-        members.update(found)
-        together += not wanted.isdisjoint(found)
+        hit = False
+        for namespace, ids in _decode(stored).memberships.items():
+            count = counts.get(namespace)
+            if count is None:
+                count, begin = counts.setdefault(namespace, {}), f"{namespace}/"
+                wanted[namespace] = frozenset(each.removeprefix(begin) for each in any_of if each.startswith(begin))
+            chosen = wanted[namespace]
+            for segment_id, membership in ids.items():
+                if membership.member:
+                    count[segment_id] = count.get(segment_id, 0) + 1
+                    if segment_id in chosen:
+                        hit = True
+        together += hit
         of += 1
         if of % _LOOK == 0 and clock.monotonic_s() >= until_s:
             break
+    members = Counter({f"{name}/{segment_id}": n for name, ids in counts.items() for segment_id, n in ids.items()})
     profiles = reading.totals(state, keys).profiles
     return Sizes(profiles=profiles, of=of, members=dict(members.most_common(MOST_AUDIENCES)), any=together)
