@@ -91,6 +91,31 @@ def test_shards_are_bounded() -> None:
     assert len(stages.shards) == MOST_SHARDS + 1
 
 
+def test_the_status_of_one_flow_is_its_part_of_the_whole() -> None:
+    """In brief: totals, and how it stands; else with the stages that it shares and those of its own."""
+    road = Road(MemoryDisk(), Lines(members(20, 5)), snapshot(flow("f"), flow("o")))
+    road.run()
+    whole, one = (observe.status(road.engine, flow=flow_id) for flow_id in ("", "o"))
+    assert set(whole["totals"]["flows"]) == {"f", "o"}
+    assert one["totals"] == whole["totals"] | {"flows": {"o": whole["totals"]["flows"]["o"]}}
+    for part, shared in (("flows", ()), ("stages", ("",)), ("shards", ())):
+        name = "flow_id" if part == "flows" else "flow"
+        assert {each[name] for each in whole[part]} >= {"f", "o"}
+        assert one[part] == [each for each in whole[part] if each[name] in ("o", *shared)]
+    brief = observe.status(road.engine, flow="o", brief=True)
+    assert brief == {name: one[name] for name in ("totals", "flows", "configuration")}
+
+
+def test_the_bound_within_which_a_share_lies() -> None:
+    """In milliseconds: of half, of all but the last, and None beyond the last bound."""
+    seconds = Histogram([0.1, 0.2, 0.4])
+    for value in (0.05, 0.15, 0.15, 0.3, 9.0):
+        seconds.add(value)
+    assert [observe.within_ms(seconds, share) for share in (0.2, 0.21, 0.5, 0.8, 0.81, 1)] == [
+        100, 200, 200, 400, None, None,
+    ]  # fmt: skip
+
+
 def test_every_metric_that_is_shown_is_in_the_list_and_every_one_of_the_list_is_shown() -> None:
     """Names, kinds and the number of labels; by an engine that met refusals, merges and dead letters."""
     road = Road(MemoryDisk(), Lines([*members(20, 5), b"{"]), snapshot(flow(), flow("o", trigger_attribute=False)))

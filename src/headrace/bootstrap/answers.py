@@ -39,8 +39,10 @@ def answers(state: RocksState, settings: Settings, engine: Engine | None) -> dic
     """What can be asked of a data folder, by name; the socket and the command line share it."""
     keys = Keys(settings.sandbox)
 
-    def totals(_: Mapping[str, Any]) -> Any:
-        return observe.status(engine) if engine else {"totals": reading.totals(state, keys), "flows": []}
+    def totals(wanted: Mapping[str, Any]) -> Any:
+        if engine is None:
+            return {"totals": reading.totals(state, keys), "flows": []}
+        return observe.status(engine, flow=str(wanted.get("flow") or ""), brief=bool(wanted.get("brief")))
 
     def dead_letters(wanted: Mapping[str, Any]) -> Any:
         return list(

@@ -52,7 +52,7 @@ def show(visit: Visit, tab: str = "", **context: Any) -> Response:
     row = overview.row(visit.control, visit.caller, visit.path("flow_id"))
     tab = tab or visit.query("tab", TABS[0])
     tab = tab if tab in TABS else TABS[0]
-    status = visit.ask("status")
+    status = visit.ask("status", flow=row.id, brief=True)
     parts = {
         "runs": _runs,
         "activation": _activation,

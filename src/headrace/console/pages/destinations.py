@@ -47,7 +47,7 @@ def browse(visit: Visit) -> Response:
     sort = visit.query("sort", "-created")
     key = _SORTS.get(sort.removeprefix("-"), _SORTS["created"])
     shown.sort(key=key, reverse=sort.startswith("-"))
-    answer = visit.ask("status") if rows else engine.Answer({})
+    answer = visit.ask("status", brief=True) if rows else engine.Answer({})
     standings = engine.tried(
         lambda: pauses.list_standings(visit.control, visit.runtime, visit.caller) if rows else []
     )
@@ -86,7 +86,7 @@ def ask_delete(visit: Visit) -> Response:
     """What deleting would do."""
     require(visit.caller, CONNECT)
     row: Row = overview.row(visit.control, visit.caller, visit.path("flow_id"))
-    live = live_by_flow(visit.ask("status")).get(row.id, {})
+    live = live_by_flow(visit.ask("status", flow=row.id, brief=True)).get(row.id, {})
     return visit.page(
         "confirm.html",
         title=visit.t("details.delete_title", name=row.name),

@@ -35,7 +35,7 @@ def routes(console: Console) -> list[BaseRoute]:
 
 def alerts(visit: Visit) -> Response:
     """What needs somebody now, as the engine's status shows it, and the alerts it has raised."""
-    status, raised = visit.ask("status"), _raised(visit, "all", _LINES)
+    status, raised = visit.ask("status", brief=True), _raised(visit, "all", _LINES)
     names = {row.id: row.name for row in overview.rows(visit.control, visit.caller)}
     live = live_by_flow(status)
     halted = [(flow_id, each) for flow_id, each in live.items() if each.get("halted")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -120,23 +121,41 @@ def quantile_ms(latency: Mapping[int, int], share: float) -> float | None:
     return None
 
 
-def status(engine: Engine) -> dict[str, Any]:
-    """The engine in figures, for the command line and the socket."""
-    report = engine.report()
-    return {
-        "totals": msgspec.to_builtins(engine.totals),
-        "flows": msgspec.to_builtins(report.flows),
+def status(engine: Engine, *, flow: str = "", brief: bool = False) -> dict[str, Any]:
+    """The engine in figures, for the command line and the socket.
+
+    Args:
+        engine: At work, in the loop that this is called from.
+        flow: Only this flow's figures; "" for those of all.
+        brief: Only totals, and how the flows stand.
+    """
+    totals = engine.totals
+    if flow:
+        totals = msgspec.structs.replace(totals, flows={id: f for id, f in totals.flows.items() if id == flow})
+    told = {
+        "totals": msgspec.to_builtins(totals),
+        "flows": [msgspec.to_builtins(each) for each in engine.report().flows if flow in ("", each.flow_id)],
         "configuration": engine.snapshot.version,
-        "p50_ms": quantile_ms(engine.latency_ms, 0.5),
-        "p99_ms": quantile_ms(engine.latency_ms, 0.99),
+    }
+    return told if brief else told | _times(engine, flow)
+
+
+def _times(engine: Engine, flow: str) -> dict[str, Any]:
+    """How long settling and each stage take, and what each shard took."""
+    latency_ms = engine.latency_ms
+    return {
+        "p50_ms": quantile_ms(latency_ms, 0.5),
+        "p99_ms": quantile_ms(latency_ms, 0.99),
         "stages": [
             {"flow": flow_id, "stage": stage, "p50_ms": within_ms(each, 0.5), "p99_ms": within_ms(each, 0.99)}
             for flow_id, stage, each in _stages(engine)
+            if flow in ("", flow_id) or not flow_id
             if each.count
         ],
         "shards": [
             {"flow": flow_id, "shard": shard, "delivered": n}
             for flow_id, stages in engine.stages.flows.items()
+            if flow in ("", flow_id)
             for shard, n in itertools.islice(sorted(stages.shards.items()), MOST_SHARDS)
         ],
     }
@@ -155,9 +174,5 @@ def _stages(engine: Engine) -> Iterator[tuple[str, str, Histogram]]:
 
 def within_ms(seconds: Histogram, share: float) -> float | None:
     """The bound within which *share* of what was counted lies, milliseconds; None beyond the last bound."""
-    seen = 0
-    for bound, n in zip(seconds.bounds, seconds.counts, strict=False):
-        seen += n
-        if seen >= share * seconds.count:
-            return bound * 1000
-    return None
+    place = bisect_left(list(itertools.accumulate(seconds.counts)), share * seconds.count)
+    return seconds.bounds[place] * 1000 if place < len(seconds.bounds) else None
