@@ -10,6 +10,9 @@ from typing import Any
 import msgspec
 
 from headrace.bootstrap import people
+from headrace.console import overview
+from headrace.control import flows
+from headrace.control.organisations import system_caller
 from headrace.runtimes.embedded import explain, lately
 from tests.runtimes.road import KEYS, update
 from tests.runtimes.test_explain import Small
@@ -174,6 +177,44 @@ def test_many_destinations_are_summed_up(installation: Sample, visit: Visit) -> 
     within = page.partition("<summary>8 exported")[2].partition("</details>")[0]
     assert re.findall(r'href="([^"]+)"', within) == [f"/ui/explain?ordinal={LAST}"]
     assert "inputs=all" not in page
+
+
+def test_what_many_destinations_decided_is_told_by_reason(installation: Sample, visit: Visit) -> None:
+    """What was exported stands for itself; each of the others leads to what it decided, with the rules in force."""
+    whole = installation.engine.answers["explain"]()
+    sent, held = whole["flows"]
+    reasons = ("no-relevant-change", "not-a-member")
+    others = [
+        held | {"id": f"o {number}", "name": f"Other {number}", "reason": reasons[number % 3 == 0]}
+        for number in range(30)
+    ]
+    installation.engine.answers["explain"] = lambda flow="", **_: (
+        whole | {"flows": [each for each in (sent, *others) if flow in ("", each["id"])]}
+    )
+    visitor = visit(installation)
+    for page in (visitor.get(PERSON).text, visitor.get(f"/ui/explain?ordinal={LAST}").text):
+        told = words(page.partition('<ol class="timeline">')[2].partition("</ol>")[0])
+        assert told.count("Rules in force") == 1
+        assert "20 destinations Not sent Nothing that the destination maps was touched. no-relevant-change" in told
+        assert "10 destinations Not sent The profile is in none" in told
+        assert "Other 0 , Other 3 , Other 6 " in told
+    (to,) = re.findall(r'href="([^"]+)">Other 3</a>', page)
+    assert html.unescape(to) == f"/ui/explain?ordinal={LAST}&flow=o%203"
+    one = words(visitor.get(html.unescape(to)).text.partition('<ol class="timeline">')[2].partition("</ol>")[0])
+    assert "Other 3 Not sent" in one
+    assert "Rules in force" in one
+    assert "Other 4" not in one
+
+
+def test_names_of_flows_are_read_by_their_ids(installation: Sample) -> None:
+    """Whatever an id holds; those that are gone have none."""
+    control = installation.control
+    caller = system_caller(control, "prod", None)
+    ids = [each["id"] for each in overview.every(control, caller, flows.list_flows)]
+    found = overview.flow_names(control, caller, {*ids, 'a","b', "back\\", "x,y"})
+    assert sorted(found) == sorted(ids)
+    assert set(found.values()) == set(NAMES)
+    assert overview.flow_names(control, caller, ()) == {}
 
 
 def test_where_nothing_is_known_of_inputs(installation: Sample, visit: Visit) -> None:

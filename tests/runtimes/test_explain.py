@@ -275,6 +275,16 @@ def test_what_became_of_many_exports_is_found_together(monkeypatch: pytest.Monke
     assert [told(ordinal)[0] for ordinal in range(1, 41)] == answers
 
 
+def test_one_flow_of_many_can_be_asked_for() -> None:
+    """Of an input, or of the last one about a person: what the others decided is left out, the rest stays."""
+    small = Small(update(1, "email:a", vip=True), configuration=snapshot(flow("f"), flow("o"))).run()
+    for question in ({"ordinal": 1}, {"identity": "email:a"}):
+        whole, one = small.explain(**question), small.explain(**question, flow="o")
+        assert one == msgspec.structs.replace(whole, flows=[each for each in whole.flows if each.id == "o"])
+        assert len(whole.flows) == 2
+        assert small.explain(**question, flow="none").flows == []
+
+
 def test_a_dead_letter_is_named_with_the_answer() -> None:
     """A refused export shows code, words, shard and the letter to look at."""
     small = Small(update(1, "email:a", vip=True))

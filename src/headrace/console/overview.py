@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -103,6 +103,15 @@ def audience_names(control: Control, caller: Caller) -> dict[str, str]:
         return {}
     found = segments.list_audiences(control, caller, limit=1000, sort="name:asc").items
     return {each["id"]: each["name"] for each in found}
+
+
+def flow_names(control: Control, caller: Caller, ids: Collection[str]) -> dict[str, str]:
+    """Flow id to name, of those of these that are there."""
+    if not ids:
+        return {}
+    texts = (each.replace("\\", "\\\\").replace('"', '\\"') for each in sorted(ids))
+    found = every(control, caller, flows.list_flows, "id==" + ",".join(f'"{each}"' for each in texts))
+    return {str(each["id"]): str(each.get("name", "")) for each in found}
 
 
 def rows(control: Control, caller: Caller, *properties: str) -> list[Row]:

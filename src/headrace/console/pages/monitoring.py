@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from starlette.responses import Response
@@ -12,6 +12,8 @@ from starlette.routing import BaseRoute
 
 from headrace.console import engine, overview
 from headrace.console.calls import call
+from headrace.console.overview import Row
+from headrace.console.rendering import number, percent
 from headrace.console.visit import Console, Visit, page
 from headrace.control import runs
 from headrace.control.run_figures import HOUR_MS, RunFigures, total
@@ -42,22 +44,53 @@ def show(visit: Visit) -> Response:
     chart = _series(found.slots, since_ms, step_ms, count)
     rows = overview.rows(visit.control, visit.caller)
     status = visit.ask("status")
+    live = live_by_flow(status)
     wanted = f"property=flowId=={flow}&" if flow else ""
     return visit.page(
         "monitoring.html", calls=[call(visit, "GET", f"/runs?{wanted}property=createdAt>={since_ms}")],
         window=window, windows=tuple(WINDOWS), flow=flow, rows=rows, stands=status,
-        live=live_by_flow(status), sums=(sums := total(found.flows)), rate=delivery_rate(sums.activated, sums.failed),
-        by_flow=_by_flow(found.flows), reasons=found.reasons,
+        sums=(sums := total(found.flows)), rate=delivery_rate(sums.activated, sums.failed),
+        lines=_lines(visit, [row for row in rows if flow in ("", row.id)], found.flows, live), reasons=found.reasons,
         chart=msgspec.json.encode(chart).decode(), any_runs=bool(found.flows),
         funnel=_funnel(status, flow), heat=_heat(status, flow), names={row.id: row.name for row in rows},
     )  # fmt: skip
 
 
-def _by_flow(found: Sequence[RunFigures]) -> dict[str, dict[str, Any]]:
-    return {
-        each.flow: {**msgspec.structs.asdict(each), "rate": delivery_rate(each.activated, each.failed)}
-        for each in found
-    }
+class Line(NamedTuple):
+    """A destination's figures as they are written: of a hundred of them a template looks up nothing twice."""
+
+    id: str
+    name: str
+    place: str
+    received: str
+    activated: str
+    skipped: str
+    failed: str
+    waiting: str
+    rate: str
+    changed_ms: int
+    ago: str
+
+
+def _lines(
+    visit: Visit, rows: Sequence[Row], found: Sequence[RunFigures], live: Mapping[str, Mapping[str, Any]]
+) -> list[Line]:
+    by_flow = {each.flow: each for each in found}
+    none = RunFigures()
+    # Runs are put down together, so that most changed at the same time.
+    agos = {at_ms: visit.ago(at_ms) for at_ms in {each.updated_ms for each in found}}
+    lines = []
+    for row in rows:
+        each = by_flow.get(row.id, none)
+        waiting = live.get(row.id, {}).get("pending")
+        lines.append(
+            Line(
+                row.id, row.name, row.place, number(each.received), number(each.activated), number(each.skipped),
+                number(each.failed), number(waiting), percent(delivery_rate(each.activated, each.failed)),
+                each.updated_ms, agos.get(each.updated_ms, ""),
+            )
+        )  # fmt: skip
+    return lines
 
 
 def _series(slots: Sequence[RunFigures], since_ms: int, step_ms: int, count: int) -> dict[str, list[float]]:

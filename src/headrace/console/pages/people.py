@@ -133,7 +133,7 @@ def _about(visit: Visit, found: engine.Answer, name: str) -> dict[str, Any]:
         "inputs": inputs,
         "more": more,
         "names": known,
-        "flows": {row.id: row.name for row in overview.rows(visit.control, visit.caller)},
+        "flows": overview.flow_names(visit.control, visit.caller, {each["flow"] for each in exports.value or ()}),
         "cause": Speaker(visit.t, overview.audience_names(visit.control, visit.caller)),
     }
 
@@ -168,10 +168,13 @@ def explain(visit: Visit) -> Response:
         "shard": visit.query("shard"),
         "sequence": visit.query("sequence"),
         "identity": visit.query("identity"),
+        "flow": visit.query("flow"),
     }
     wanted: dict[str, Any] = {name: value for name, value in asked.items() if value}
     if visit.query("ordinal").isdecimal():
         wanted["ordinal"] = int(visit.query("ordinal"))
+    if wanted.keys() == {"flow"}:
+        wanted = {}
     require(visit.caller, engine.NEEDED["explain"])
     answer = visit.ask("explain", **wanted) if wanted else None
     inputs, more = _inputs(visit, answer.value["profile"]["id"] if answer and answer.ok else "")
@@ -216,7 +219,8 @@ def show_deletion(visit: Visit) -> Response:
     answer = engine.tried(lambda: profiles.list_deletions(visit.control, visit.runtime, visit.caller, run))
     names = {}
     if visit.may(Permission.VIEW_DESTINATIONS):
-        names = {row.id: row.name for row in overview.rows(visit.control, visit.caller)}
+        waited = {flow_id for name in ("exports", "waits_for") for flow_id in (answer.value or [{}])[0].get(name, ())}
+        names = overview.flow_names(visit.control, visit.caller, waited)
     return visit.page(
         "profile_deleted.html", answer=answer, one=(answer.value or [{}])[0], steps=STEPS, names=names,
         calls=[call(visit, "GET", f"/headrace/profile-deletions?run={run}")],

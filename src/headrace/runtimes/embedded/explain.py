@@ -46,6 +46,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
         ordinal: Ordinal of an input.
         identity: ``namespace:id``; the last input about its profile.
         at_ms: With ``identity``: the last one by then, epoch milliseconds.
+        flow: With ``ordinal`` or ``identity``: only what this flow decided.
     """
 
     export_id: str = ""
@@ -54,6 +55,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     ordinal: int = 0
     identity: str = ""
     at_ms: int = MOST
+    flow: str = ""
 
 
 class Explainer:
@@ -88,10 +90,10 @@ class Explainer:
             line = self.past.line(question.ordinal)
             if line is None:
                 raise RefusedError(f"the journal holds no input {question.ordinal}; {self._reach()}")
-            return self._input(question.ordinal, line.profile_id, "", None)
+            return self._input(question.ordinal, line.profile_id, question.flow, None)
         if question.identity:
             line = self._about(question)
-            return self._input(line.ordinal, line.profile_id, "", None)
+            return self._input(line.ordinal, line.profile_id, question.flow, None)
         raise RefusedError("name an export, a shard and sequence number, an input, or an identity")
 
     # -- finding ----------------------------------------------------------------------------------
