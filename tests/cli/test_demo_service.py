@@ -121,6 +121,7 @@ def terminal(*arguments: str, data: Path) -> Iterator[Terminal]:
     )
     pid, handle = pty.fork()
     if pid == 0:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # as on a terminal, also where the tests run under nohup
         os.execve(HEADRACE, [HEADRACE, *arguments], settings)
     try:
         yield Terminal(pid, handle)
