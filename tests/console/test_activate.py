@@ -109,6 +109,8 @@ def test_preview_is_what_the_core_would_send(installation: Sample, visit: Visit)
     message = shown(visitor.post(f"/ui/activate/{flow}/preview", **fields).text)
     assert list(message) == ["person", "loyalty", "segmentMembership", "identityMap"]
     assert message["loyalty"] == {"points": 7}, "an integer, as observed"
+    assert ("observed-schema", {"most": 300}) in installation.engine.asked
+    installation.engine.asked.clear()
     assert list(message["segmentMembership"]["crm"]) == ["crm-loyal"]
     real: dict[str, str | list[str]] = {**fields, "sample_namespace": "email", "sample_id": "ada@example.com"}
     assert shown(visitor.post(f"/ui/activate/{flow}/preview", **real).text)["person"]["name"]["lastName"] == "E•••"
@@ -119,6 +121,7 @@ def test_preview_is_what_the_core_would_send(installation: Sample, visit: Visit)
         visitor.post(f"/ui/activate/{flow}/preview", **fields, sample_id="ada@example.com", unmask="true").text
     )
     assert alone == unmasked, "whoever has an address need not know its namespace"
+    assert "observed-schema" not in {question for question, _ in installation.engine.asked}
 
 
 def test_preview_says_why_nothing_would_be_sent(installation: Sample, visit: Visit) -> None:

@@ -13,7 +13,8 @@ from headrace.clock import Manual
 from headrace.core.envelope import Envelope, encode
 from headrace.core.model import FORMAT
 from headrace.core.paths import parse
-from headrace.runtimes.embedded.schema import PathSeen, observed, shape
+from headrace.runtimes.embedded import schema
+from headrace.runtimes.embedded.schema import PathSeen, answer, observed, shape
 from headrace.state.base import State
 from headrace.state.memory import MemoryState
 from headrace.state.rocksdb import RocksState
@@ -51,6 +52,17 @@ def test_paths_have_type_number_and_the_shape_of_a_value() -> None:
     }
     assert found["person.name.lastName"].sample in ("Aaaaaaaa", "Aaaaaa")
     assert all(isinstance(parse(path), tuple) for path in found)
+
+
+def test_fewer_profiles_are_looked_at_where_they_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One at the least; more than are looked at by itself cannot be asked for."""
+    monkeypatch.setattr(schema, "MOST_PROFILES", 20)
+    monkeypatch.setattr(schema, "System", Manual)
+    state = MemoryState()
+    stored(state, *({"n": n} for n in range(30)))
+    for wanted, of in (({"most": 7}, 7), ({"most": -1}, 1), ({}, 20), ({"most": 10**9}, 20)):
+        (path,) = answer(state, KEYS, wanted)
+        assert (path.path, path.of) == ("n", of)
 
 
 def test_types_that_conflict_are_told_with_their_numbers() -> None:

@@ -81,7 +81,7 @@ def answers(state: RocksState, settings: Settings, engine: Engine | None) -> dic
         "explain": lambda wanted: explain.answer(state, keys, wanted),
         "alerts": lambda wanted: alerting.answer(settings, wanted),
         "alert-channels": lambda _: alerting.channels(settings),
-        "observed-schema": lambda _: schema.observed(state, keys),
+        "observed-schema": lambda wanted: schema.answer(state, keys, wanted),
         "profiles-seen": lambda wanted: lately.people(state, keys, wanted),
         "profile-inputs": lambda wanted: lately.last_inputs(state, keys, wanted),
         "audience-sizes": lambda wanted: sizes.sizes(state, keys, any_of=list(map(str, wanted.get("any_of") or ()))),

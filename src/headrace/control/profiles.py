@@ -147,11 +147,19 @@ def list_deletions(
     return found
 
 
-def observed_schema(control: Control, runtime: Runtime, caller: Caller) -> list[dict[str, Any]]:
+def observed_schema(
+    control: Control, runtime: Runtime, caller: Caller, *, most: int | None = None
+) -> list[dict[str, Any]]:
     """Paths that profiles have, with type, count and a masked sample; needs View Profiles.
 
     Where the sandbox has a schema of profiles, each path tells whether it knows it (``declared``), and what it knows
     besides is listed too, with a count of 0.
+
+    Args:
+        control: The parts.
+        runtime: The engine.
+        caller: Who.
+        most: Profiles that are looked at, when fewer will do than the engine looks at by itself.
 
     Raises:
         UseCaseError: 3016-503.
@@ -160,7 +168,7 @@ def observed_schema(control: Control, runtime: Runtime, caller: Caller) -> list[
     with reading(control, caller) as transaction:
         schema = stored_schema(transaction, caller)
     engine.in_engines_sandbox(control, caller)
-    found: list[dict[str, Any]] = engine.asked(runtime, "observed-schema")
+    found: list[dict[str, Any]] = engine.asked(runtime, "observed-schema", most=most)
     if schema is None:
         return found
     unknown = set(schema.unknown([str(each.get("path")) for each in found]))

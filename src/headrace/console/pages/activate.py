@@ -28,6 +28,8 @@ from .destination import Tested, outcome
 
 STEPS: Final = ("audiences", "attributes", "review")
 _MOST_AUDIENCES: Final = 1000
+_TYPED: Final = 300
+"""Profiles that are looked at for the types of a made-up one."""
 _GOAL_S: Final = 600
 """The estimate says how many shards send everybody within this time."""
 
@@ -83,7 +85,7 @@ def go_on(visit: Visit) -> Response:
 
 def _tested(visit: Visit, draft: Draft) -> Tested:
     """Send the draft's message about a made-up person."""
-    made = preview.rendered(visit, draft, types=_types(_observed(visit)))
+    made = preview.rendered(visit, draft, types=_types(visit))
     if made.message is None:
         return Tested(problem=made.reason or visit.t("preview.nothing"))
     body = {"message": made.message}
@@ -118,7 +120,7 @@ def _step(visit: Visit, draft: Draft, step: str, **context: Any) -> Response:
         shown["suggested"] = [each for each in drafts.USUAL if fresh and each in draft.paths]
         shown["paths_seen"] = {each["path"] for each in observed.value or []}
     if step == "review":
-        made = preview.rendered(visit, draft, types=_types(_observed(visit)))
+        made = preview.rendered(visit, draft, types=_types(visit))
         shown |= {"preview": made, "estimate": _estimate(visit, draft, made), "guards": _guards(draft)}
         shown["names"] = _names(visit, draft)
         shown["before"] = {each["id"] for each in draft.row.audiences}
@@ -126,11 +128,13 @@ def _step(visit: Visit, draft: Draft, step: str, **context: Any) -> Response:
     return visit.page(f"activate_{step}.html", **shown)
 
 
-def _observed(visit: Visit) -> engine.Answer:
-    return engine.tried(lambda: profiles.observed_schema(visit.control, visit.runtime, visit.caller))
+def _observed(visit: Visit, most: int | None = None) -> engine.Answer:
+    return engine.tried(lambda: profiles.observed_schema(visit.control, visit.runtime, visit.caller, most=most))
 
 
-def _types(observed: engine.Answer) -> dict[str, str]:
+def _types(visit: Visit) -> dict[str, str]:
+    """Path to type, of those that few profiles show already: for a made-up value of the kind."""
+    observed = _observed(visit, _TYPED)
     return {str(each["path"]): str(each.get("type", "")) for each in observed.value or []}
 
 
@@ -186,7 +190,7 @@ def show_preview(visit: Visit) -> Response:
     draft = drafts.sent(visit, overview.row(visit.control, visit.caller, visit.path("flow_id")))
     namespace, identity = visit.field("sample_namespace"), visit.field("sample_id")
     entity, problem = _named(visit, namespace, identity) if identity else (None, "")
-    made = preview.rendered(visit, draft, entity=entity, types=_types(_observed(visit)))
+    made = preview.rendered(visit, draft, entity=entity, types=_types(visit) if entity is None else None)
     shown = masked_message(made.message) if entity is not None and visit.field("unmask") != "true" else made.message
     return visit.page("activate_preview.html", preview=made, message=shown, problem=problem)
 

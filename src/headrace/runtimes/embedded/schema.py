@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -110,6 +110,12 @@ def observed(
     found: list[PathSeen] = []
     _tell(root, (), of, found)
     return sorted(found, key=lambda each: each.path)
+
+
+def answer(state: State, keys: Keys, wanted: Mapping[str, Any]) -> list[PathSeen]:
+    """Answer a question of plain values: ``most``, where fewer than ``MOST_PROFILES`` will do."""
+    most = int(wanted.get("most") or MOST_PROFILES)
+    return observed(state, keys, most=min(max(most, 1), MOST_PROFILES))
 
 
 def sampled(state: State, keys: Keys, most: int) -> Iterator[bytes]:
