@@ -89,11 +89,11 @@ def marks_of(block: Block) -> Marks:
     """The marks of a block's rows."""
     if isinstance(block, records.JournalBlock):
         return {PROFILE_ID: _every(block.profiles, records.ID_BYTES)}
-    hashes = [zlib.crc32(text.encode()) for text in block.sequence]
+    hashes = map(zlib.crc32, map(str.encode, block.sequence))
     return {
         EXPORT_ID: _every(block.export_id, records.ID_BYTES),
         PROFILE_ID: _every(block.profile_id, records.ID_BYTES),
-        SEQUENCE: _every(struct.pack(f"<{len(hashes)}I", *hashes), 4),
+        SEQUENCE: _every(struct.pack(f"<{block.rows}I", *hashes), 4),
     }
 
 

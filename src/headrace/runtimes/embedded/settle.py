@@ -72,8 +72,8 @@ def entered(settled: Sequence[tuple[str, Sequence[Pending]]], now_ms: int) -> re
     codes, code = records.indexed([p.discarded or o.code for p, o in zip(every, outcomes, strict=True)])
     return records.LedgerBlock(
         now_ms, flows, configs, shards, codes, flow,
-        records.pack_ids([e.export_id for e in exports]), records.pack_ids([e.profile_id for e in exports]),
-        [e.ordinal for e in exports], [e.seq for e in exports], [e.version for e in exports],
+        records.pack_ids([e.export_id for e in exports]), records.pack_ids([p.lane for p in every]),
+        [p.ordinal for p in every], [e.seq for e in exports], [e.version for e in exports],
         [e.epoch for e in exports], config, [e.made_ms for e in exports], [e.cause for e in exports], shard,
         [o.sequence for o in outcomes], code, [p.attempts for p in every],
     )  # fmt: skip
