@@ -108,9 +108,14 @@ static inline size_t plain_signs(const char *at, const char *end)
         uint64_t word;
         memcpy(&word, at, 8);
         uint64_t quote = word ^ ('"' * each), backslash = word ^ ('\\' * each);
-        /* Where no sign has its high bit, subtracting borrows from none but those that are too small. */
-        if ((word | (word - 0x20 * each) | (quote - each) | (backslash - each)) & high)
+        /* What subtracting borrows spoils the signs after one that is found, but not the first one. */
+        uint64_t found = (word | (word - 0x20 * each) | (quote - each) | (backslash - each)) & high;
+        if (found)
+#if defined(__GNUC__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+            return (size_t)(at - begin) + (size_t)__builtin_ctzll(found) / 8;
+#else
             break;
+#endif
     }
     while (at < end && (unsigned char)*at >= 0x20 && (unsigned char)*at < 0x80 && *at != '"' && *at != '\\')
         at++;
