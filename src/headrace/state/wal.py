@@ -42,7 +42,10 @@ def readable(db: Path) -> list[tuple[Path, int]]:
     """
     changed = []
     for path in sorted((*db.glob("*.log"), *db.glob("MANIFEST-*"))):
-        found = _endless(path)
+        try:
+            found = _endless(path)
+        except FileNotFoundError:  # another process holds the folder and needs it no more: RocksDB says so itself
+            continue
         if found:
             with open(path, "r+b") as file:
                 for at in found:
