@@ -21,9 +21,12 @@ from headrace.core.model import Identity
 from headrace.destinations.base import Limits, Verdict
 from headrace.destinations.memory import Rule
 from headrace.errors import RefusedError
+from headrace.runtimes.embedded import erasure
 from headrace.runtimes.embedded.engine import Engine
+from headrace.runtimes.embedded.explain import Explainer, Question
 from headrace.state import records, rocksdb
 from headrace.state.keys import DISCARD, JOURNAL, LEDGER
+from headrace.state.pages import PROFILE_ID, Pages, id_mark
 from tests.runtimes.living import asked, live, more, moves_on, passes, quiet, same
 from tests.runtimes.road import (
     KEY,
@@ -133,6 +136,293 @@ def test_l2_nothing_is_left_in_any_key_space(disk: Disk, page_rows: int) -> None
     assert road.judged is not None
     with pytest.raises(RefusedError, match="no profile"):
         live(road, delete)
+
+
+def test_l2_no_page_leads_to_what_was_erased(disk: Disk) -> None:
+    """Of several blocks that are rewritten in one commit, each takes its rows' marks out of the page they share."""
+    road = quiet(disk, story(), MESSAGES, page_rows=25)
+    marks = {id_mark(name(KEY, Identity(*one.split(":", 1)))) for one in (f"email:{PLANTED}", f"ecid:{DEVICE}")}
+    live(road)
+    tails = {space: Pages(disk.open(), KEYS, space).tail() for space in (JOURNAL, LEDGER)}
+
+    def led() -> list[int]:
+        return [
+            len([row for mark in marks for row in pages.candidates(PROFILE_ID, mark, last=tail - 1)])
+            for pages, tail in ((Pages(disk.open(), KEYS, space), tail) for space, tail in tails.items())
+        ]
+
+    assert min(led()) >= 3
+    live(road, delete, passes(road, 5))
+    assert done(road)["state"] == "done"
+    assert led() == [0, 0]
+
+
+def test_what_was_exported_about_the_person_can_still_be_explained(
+    disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the input's number, but for whom it was about; also where pages still lead to the person alone."""
+    road = quiet(disk, story(), MESSAGES, page_rows=7)
+    monkeypatch.setattr(erasure, "erase_marks", lambda *_: None)
+    live(road)
+
+    def states() -> dict[int, list[tuple[str, str, str]]]:
+        explainer = Explainer(road.disk.open(), KEYS)
+        told = {ordinal: explainer.explain(Question(ordinal=ordinal)).flows for ordinal in range(1, 43)}
+        return {
+            ordinal: [(facts.state, facts.export_id, facts.reason) for facts in flows]
+            for ordinal, flows in told.items()
+        }
+
+    before = states()
+    live(road, delete, passes(road, 5))
+    assert done(road)["erased"]["ledger"] >= 3
+    assert states() == before
+
+
+def test_l2_no_page_leads_to_what_was_erased(disk: Disk) -> None:
+    """Of several blocks that are rewritten in one commit, each takes its rows' marks out of the page they share."""
+    road = quiet(disk, story(), MESSAGES, page_rows=7)
+    marks = {id_mark(name(KEY, Identity(*one.split(":", 1)))) for one in (f"email:{PLANTED}", f"ecid:{DEVICE}")}
+
+    def led() -> dict[bytes, int]:
+        pages = {space: Pages(road.disk.open(), KEYS, space) for space in (JOURNAL, LEDGER)}
+        return {
+            space: sum(len(list(of.candidates(PROFILE_ID, mark))) for mark in marks) for space, of in pages.items()
+        }
+
+    live(road, more(road, members(20, 10, first=100)))
+    assert min(led().values()) >= 4
+    live(road, delete, passes(road, 5), more(road, members(40, 10, first=200)))
+    assert done(road)["state"] == "done"
+    live(road, more(road, members(40, 10, first=300)))
+    assert led() == {JOURNAL: 0, LEDGER: 0}
+
+
+def test_what_was_exported_about_the_person_can_still_be_explained(
+    disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the input's number, but for whom it was about; also where pages still lead to the person alone."""
+    road = quiet(disk, story(), MESSAGES, page_rows=7)
+    monkeypatch.setattr(erasure, "erase_marks", lambda *_: None)
+    live(road)
+
+    def states() -> dict[int, list[tuple[str, str, str]]]:
+        explainer = Explainer(road.disk.open(), KEYS)
+        told = {ordinal: explainer.explain(Question(ordinal=ordinal)).flows for ordinal in range(1, 43)}
+        return {
+            ordinal: [(facts.state, facts.export_id, facts.reason) for facts in flows]
+            for ordinal, flows in told.items()
+        }
+
+    before = states()
+    live(road, delete, passes(road, 5))
+    assert done(road)["erased"]["ledger"] >= 3
+    assert states() == before
+
+
+def test_l2_no_page_leads_to_what_was_erased(disk: Disk) -> None:
+    """Of several blocks that are rewritten in one commit, each takes its rows' marks out of the page they share."""
+    road = quiet(disk, story(), MESSAGES, page_rows=7)
+    marks = {id_mark(name(KEY, Identity(*one.split(":", 1)))) for one in (f"email:{PLANTED}", f"ecid:{DEVICE}")}
+
+    def led() -> dict[bytes, int]:
+        pages = {space: Pages(road.disk.open(), KEYS, space) for space in (JOURNAL, LEDGER)}
+        return {
+            space: sum(len(list(of.candidates(PROFILE_ID, mark))) for mark in marks) for space, of in pages.items()
+        }
+
+    live(road, more(road, members(20, 10, first=100)))
+    assert min(led().values()) >= 4
+    live(road, delete, passes(road, 5), more(road, members(40, 10, first=200)))
+    assert done(road)["state"] == "done"
+    live(road, more(road, members(40, 10, first=300)))
+    assert led() == {JOURNAL: 0, LEDGER: 0}
+
+
+def test_what_was_exported_about_the_person_can_still_be_explained(
+    disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the input's number, but for whom it was about; also where pages still lead to the person alone."""
+    road = quiet(disk, story(), MESSAGES, page_rows=7)
+    monkeypatch.setattr(erasure, "erase_marks", lambda *_: None)
+    live(road)
+
+    def states() -> dict[int, list[tuple[str, str, str]]]:
+        explainer = Explainer(road.disk.open(), KEYS)
+        told = {ordinal: explainer.explain(Question(ordinal=ordinal)).flows for ordinal in range(1, 43)}
+        return {
+            ordinal: [(facts.state, facts.export_id, facts.reason) for facts in flows]
+            for ordinal, flows in told.items()
+        }
+
+    before = states()
+    live(road, delete, passes(road, 5))
+    assert done(road)["erased"]["ledger"] >= 3
+    assert states() == before
+
+
+def test_l2_no_page_leads_to_what_was_erased(disk: Disk) -> None:
+    """Of several blocks that are rewritten in one commit, each takes its rows' marks out of the page they share."""
+    road = quiet(disk, story(), MESSAGES, page_rows=7)
+    marks = {id_mark(name(KEY, Identity(*one.split(":", 1)))) for one in (f"email:{PLANTED}", f"ecid:{DEVICE}")}
+
+    def led() -> dict[bytes, int]:
+        pages = {space: Pages(road.disk.open(), KEYS, space) for space in (JOURNAL, LEDGER)}
+        return {
+            space: sum(len(list(of.candidates(PROFILE_ID, mark))) for mark in marks) for space, of in pages.items()
+        }
+
+    live(road, more(road, members(20, 10, first=100)))
+    assert min(led().values()) >= 4
+    live(road, delete, passes(road, 5), more(road, members(40, 10, first=200)))
+    assert done(road)["state"] == "done"
+    live(road, more(road, members(40, 10, first=300)))
+    assert led() == {JOURNAL: 0, LEDGER: 0}
+
+
+def test_what_was_exported_about_the_person_can_still_be_explained(
+    disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the input's number, but for whom it was about; also where pages still lead to the person alone."""
+    road = quiet(disk, story(), MESSAGES, page_rows=7)
+    monkeypatch.setattr(erasure, "erase_marks", lambda *_: None)
+    live(road)
+
+    def states() -> dict[int, list[tuple[str, str, str]]]:
+        explainer = Explainer(road.disk.open(), KEYS)
+        told = {ordinal: explainer.explain(Question(ordinal=ordinal)).flows for ordinal in range(1, 43)}
+        return {
+            ordinal: [(facts.state, facts.export_id, facts.reason) for facts in flows]
+            for ordinal, flows in told.items()
+        }
+
+    before = states()
+    live(road, delete, passes(road, 5))
+    assert done(road)["erased"]["ledger"] >= 3
+    assert states() == before
+
+
+def test_l2_no_page_leads_to_what_was_erased(disk: Disk) -> None:
+    """Of several blocks that are rewritten in one commit, each takes its rows' marks out of the page they share."""
+    road = quiet(disk, story(), MESSAGES, page_rows=7)
+    marks = {id_mark(name(KEY, Identity(*one.split(":", 1)))) for one in (f"email:{PLANTED}", f"ecid:{DEVICE}")}
+
+    def led() -> dict[bytes, int]:
+        pages = {space: Pages(road.disk.open(), KEYS, space) for space in (JOURNAL, LEDGER)}
+        return {
+            space: sum(len(list(of.candidates(PROFILE_ID, mark))) for mark in marks) for space, of in pages.items()
+        }
+
+    live(road, more(road, members(20, 10, first=100)))
+    assert min(led().values()) >= 4
+    live(road, delete, passes(road, 5), more(road, members(40, 10, first=200)))
+    assert done(road)["state"] == "done"
+    live(road, more(road, members(40, 10, first=300)))
+    assert led() == {JOURNAL: 0, LEDGER: 0}
+
+
+def test_what_was_exported_about_the_person_can_still_be_explained(
+    disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the input's number, but for whom it was about; also where pages still lead to the person alone."""
+    road = quiet(disk, story(), MESSAGES, page_rows=7)
+    monkeypatch.setattr(erasure, "erase_marks", lambda *_: None)
+    live(road)
+
+    def states() -> dict[int, list[tuple[str, str, str]]]:
+        explainer = Explainer(road.disk.open(), KEYS)
+        told = {ordinal: explainer.explain(Question(ordinal=ordinal)).flows for ordinal in range(1, 43)}
+        return {
+            ordinal: [(facts.state, facts.export_id, facts.reason) for facts in flows]
+            for ordinal, flows in told.items()
+        }
+
+    before = states()
+    live(road, delete, passes(road, 5))
+    assert done(road)["erased"]["ledger"] >= 3
+    assert states() == before
+
+
+def test_l2_no_page_leads_to_what_was_erased(disk: Disk) -> None:
+    """Of several blocks that are rewritten in one commit, each takes its rows' marks out of the page they share."""
+    road = quiet(disk, story(), MESSAGES, page_rows=7)
+    marks = {id_mark(name(KEY, Identity(*one.split(":", 1)))) for one in (f"email:{PLANTED}", f"ecid:{DEVICE}")}
+
+    def led() -> dict[bytes, int]:
+        pages = {space: Pages(road.disk.open(), KEYS, space) for space in (JOURNAL, LEDGER)}
+        return {
+            space: sum(len(list(of.candidates(PROFILE_ID, mark))) for mark in marks) for space, of in pages.items()
+        }
+
+    live(road, more(road, members(20, 10, first=100)))
+    assert min(led().values()) >= 4
+    live(road, delete, passes(road, 5), more(road, members(40, 10, first=200)))
+    assert done(road)["state"] == "done"
+    live(road, more(road, members(40, 10, first=300)))
+    assert led() == {JOURNAL: 0, LEDGER: 0}
+
+
+def test_what_was_exported_about_the_person_can_still_be_explained(
+    disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the input's number, but for whom it was about; also where pages still lead to the person alone."""
+    road = quiet(disk, story(), MESSAGES, page_rows=7)
+    monkeypatch.setattr(erasure, "erase_marks", lambda *_: None)
+    live(road)
+
+    def states() -> dict[int, list[tuple[str, str, str]]]:
+        explainer = Explainer(road.disk.open(), KEYS)
+        told = {ordinal: explainer.explain(Question(ordinal=ordinal)).flows for ordinal in range(1, 43)}
+        return {
+            ordinal: [(facts.state, facts.export_id, facts.reason) for facts in flows]
+            for ordinal, flows in told.items()
+        }
+
+    before = states()
+    live(road, delete, passes(road, 5))
+    assert done(road)["erased"]["ledger"] >= 3
+    assert states() == before
+
+
+def test_l2_no_page_leads_to_what_was_erased(disk: Disk) -> None:
+    """Of several blocks that are rewritten in one commit, each takes its rows' marks out of the page they share."""
+    road = quiet(disk, story(), MESSAGES, page_rows=7)
+    marks = {id_mark(name(KEY, Identity(*one.split(":", 1)))) for one in (f"email:{PLANTED}", f"ecid:{DEVICE}")}
+
+    def led() -> dict[bytes, int]:
+        pages = {space: Pages(road.disk.open(), KEYS, space) for space in (JOURNAL, LEDGER)}
+        return {
+            space: sum(len(list(of.candidates(PROFILE_ID, mark))) for mark in marks) for space, of in pages.items()
+        }
+
+    live(road, more(road, members(20, 10, first=100)))
+    assert min(led().values()) >= 4
+    live(road, delete, passes(road, 5), more(road, members(40, 10, first=200)))
+    assert done(road)["state"] == "done"
+    live(road, more(road, members(40, 10, first=300)))
+    assert led() == {JOURNAL: 0, LEDGER: 0}
+
+
+def test_what_was_exported_about_the_person_can_still_be_explained(
+    disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the input's number, but for whom it was about; also where pages still lead to the person alone."""
+    road = quiet(disk, story(), MESSAGES, page_rows=7)
+    monkeypatch.setattr(erasure, "erase_marks", lambda *_: None)
+    live(road)
+
+    def states() -> dict[int, list[tuple[str, str, str]]]:
+        explainer = Explainer(road.disk.open(), KEYS)
+        told = {ordinal: explainer.explain(Question(ordinal=ordinal)).flows for ordinal in range(1, 43)}
+        return {
+            ordinal: [(facts.state, facts.export_id, facts.reason) for facts in flows]
+            for ordinal, flows in told.items()
+        }
+
+    before = states()
+    live(road, delete, passes(road, 5))
+    assert done(road)["erased"]["ledger"] >= 3
+    assert states() == before
 
 
 def test_l2_what_was_not_to_be_sent_goes_with_it(disk: Disk) -> None:

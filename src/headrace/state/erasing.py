@@ -84,7 +84,7 @@ def erase_ledger(stored: bytes, places: Collection[int]) -> bytes:
 
 
 def erase_marks(state: State, keys: Keys, space: bytes, rows: Collection[int], batch: Batch) -> None:
-    """Take the marks of rows out of the pages that hold them."""
+    """Take the marks of rows out of the pages that hold them; once a commit, for all rows of a space in it."""
     prefix = keys.prefix + PAGE + space + PROFILE_ID
     key: Callable[[int], bytes] = lambda row: prefix + row.to_bytes(8, "big")  # noqa: E731
     pages: dict[bytes, bytearray] = {}

@@ -6,6 +6,7 @@ then are gone through once for all of them.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 from typing import Final
 
@@ -45,14 +46,18 @@ class Became:
         """
         found: dict[str, Entry] = {}
         tail = self._pages.tail()
+        if not self._line.profile_id:
+            for first, stored in self._after(tail):
+                if len(found) == len(exports):
+                    break
+                self._take(first, stored, exports, found)
+            return found
         opened = 0
         for first, stored in self._since(tail):
             opened += first < tail
             if len(found) == len(exports) or opened > _MOST_OPENED:
                 break
-            for flow, row in self._rows(first, stored):
-                if flow in exports and flow not in found and (entry := self._entry(row)) is not None:
-                    found[flow] = entry
+            self._take(first, stored, exports, found)
         else:
             return found
         for flow in exports.keys() - found.keys():
@@ -78,6 +83,25 @@ class Became:
             if records.heading(stored)[0] < self._since_ms:
                 return
             yield last, stored
+
+    def _after(self, tail: int) -> Iterator[tuple[int, bytes]]:
+        """Every block since the input came in, the first first: of somebody who was erased, pages tell nothing."""
+        reader = self._ledger.reader
+        paged = (
+            block
+            for page in self._pages.summaries()
+            if page.most_ms >= self._since_ms
+            for block in reader.stored(page.first, page.last)
+        )
+        for first, stored in itertools.chain(paged, reader.stored(tail, MOST)):
+            if records.heading(stored)[0] >= self._since_ms:
+                yield first, stored
+
+    def _take(self, first: int, stored: bytes, exports: Mapping[str, str], found: dict[str, Entry]) -> None:
+        """Add what a block holds of the input's exports."""
+        for flow, row in self._rows(first, stored):
+            if flow in exports and flow not in found and (entry := self._entry(row)) is not None:
+                found[flow] = entry
 
     def _rows(self, first: int, stored: bytes) -> Iterator[tuple[str, int]]:
         """Flow id and row of each export of the input that a block holds."""

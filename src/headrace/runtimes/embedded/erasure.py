@@ -79,6 +79,7 @@ class Erasure:
 
     def _journal(self, one: Deletion, span: tuple[str, int, int], most: int, batch: Batch) -> int:
         blocks = 0
+        rows: list[int] = []
         profile_id, since, until = span
         for first, stored, found in rows_about(self._state, self._keys, JOURNAL, profile_id, first=since, last=until):
             places = [place for place in found if first + place >= since]
@@ -86,7 +87,7 @@ class Erasure:
                 continue
             erased, joined = erase_journal(stored, places)
             batch.put(self._keys.numbered(JOURNAL, first), erased)
-            erase_marks(self._state, self._keys, JOURNAL, [first + place for place in places], batch)
+            rows += [first + place for place in places]
             for other, ordinal in joined.items():
                 known = (other, born(self._state, self._keys, other, ordinal), ordinal)
                 if known not in one.spans:
@@ -95,10 +96,12 @@ class Erasure:
             blocks += 1
             if blocks >= most:
                 break
+        erase_marks(self._state, self._keys, JOURNAL, rows, batch)
         return blocks
 
     def _ledger(self, one: Deletion, span: tuple[str, int, int], most: int, batch: Batch) -> int:
         blocks = 0
+        rows: list[int] = []
         profile_id, since, until = span
         for first, stored, places in rows_about(self._state, self._keys, LEDGER, profile_id, first=0, last=MOST - 1):
             block = records.ledger_block(stored)
@@ -106,11 +109,12 @@ class Erasure:
             if not places:
                 continue
             batch.put(self._keys.numbered(LEDGER, first), erase_ledger(stored, places))
-            erase_marks(self._state, self._keys, LEDGER, [first + place for place in places], batch)
+            rows += [first + place for place in places]
             one.erased["ledger"] = one.erased.get("ledger", 0) + len(places)
             blocks += 1
             if blocks >= most:
                 break
+        erase_marks(self._state, self._keys, LEDGER, rows, batch)
         return blocks
 
     def _letters(self, one: Deletion, batch: Batch) -> None:
