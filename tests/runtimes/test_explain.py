@@ -275,6 +275,21 @@ def test_what_became_of_many_exports_is_found_together(monkeypatch: pytest.Monke
     assert [told(ordinal)[0] for ordinal in range(1, 41)] == answers
 
 
+@pytest.mark.parametrize("page_rows", [1, 16_384])
+def test_an_export_that_settled_before_it_was_made_is_found(page_rows: int) -> None:
+    """By the clock, which was set back by hours in between."""
+    road = Road(
+        MemoryDisk(), Lines([update(1, "email:a", vip=True)]), snapshot(flow(paused=True)), page_rows=page_rows
+    )
+    road.run()
+    road.clock.advance(-7 * 3600)
+    road.configuration = snapshot(flow())
+    assert road.run().drained
+    (facts,) = Explainer(road.disk.open(), KEYS).explain(Question(ordinal=1)).flows
+    assert facts.settled < facts.made
+    assert facts.state == "delivered"
+
+
 def test_one_flow_of_many_can_be_asked_for() -> None:
     """Of an input, or of the last one about a person: what the others decided is left out, the rest stays."""
     small = Small(update(1, "email:a", vip=True), configuration=snapshot(flow("f"), flow("o"))).run()

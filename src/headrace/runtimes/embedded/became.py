@@ -20,7 +20,7 @@ from headrace.state.pages import PROFILE_ID, Pages, id_mark
 _MOST_OPENED: Final = 200
 """Blocks behind the pages are all opened; before them each export is looked for by its own id after so many."""
 _BACK_MS: Final = 300_000
-"""A clock that was set back by no more makes nobody look in the wrong place."""
+"""A clock that was set back by no more makes nobody look through all of the ledger."""
 
 
 class Became:
@@ -38,12 +38,15 @@ class Became:
         self._packed = records.pack_ids([line.profile_id])
         self._since_ms = line.block.now_ms - _BACK_MS
 
-    def of(self, exports: Mapping[str, str]) -> dict[str, Entry]:
+    def of(self, exports: Mapping[str, str], *, ever: bool = False) -> dict[str, Entry]:
         """Flow id to entry, of those that are in the ledger.
 
         Args:
             exports: Flow id to the id of the export, "" where that is not known.
+            ever: In all of the ledger, as where the clock was set back by much.
         """
+        if ever:
+            self._since_ms = 0
         found: dict[str, Entry] = {}
         tail = self._pages.tail()
         if not self._line.profile_id:

@@ -197,10 +197,19 @@ class Explainer:
         ]
         made = self._made(line, moment)
         exports = {flow.id: made[flow.id].export_id if flow.id in made else "" for flow, held in decided if not held}
-        known = {only: entry} if entry is not None else None
-        entries = known or Became(self._state, self._keys, self.ledger, line).of(exports)
+        entries, waiting = ({only: entry}, {}) if entry is not None else self._became(line, exports)
         flows = [
-            self._flow(flow, line, moment, reason, made.get(flow.id), entries, unknown) for flow, reason in decided
+            self._flow(
+                flow, line, moment, reason, waiting.get(flow.id, made.get(flow.id)), entries.get(flow.id),
+                waits=flow.id in waiting,
+            )
+            for flow, reason in decided
+        ]  # fmt: skip
+        unknown += [
+            f"What became of the export of flow {each.id} is not known: it does not wait, and is not in the ledger; "
+            "it was settled before the ledger begins, or discarded."
+            for each in flows
+            if each.state == "unknown"
         ]
         if moment is not None and moment.done is not None and tuple(moment.done.held) != line.held:
             unknown.append("Folding the input again decides otherwise than was stored: what was stored is shown.")
@@ -229,9 +238,21 @@ class Explainer:
         flows = self.past.snapshot(line.block.config).flows
         return {flows[index].id: export for index, _, export in done.exports} if done is not None else {}
 
+    def _became(self, line: Line, exports: Mapping[str, str]) -> tuple[dict[str, Entry], dict[str, Export]]:
+        """Flow id to entry of the ledger, and to export that waits still, of what an input made."""
+        became = Became(self._state, self._keys, self.ledger, line)
+        entries = became.of(exports)
+        waiting: dict[str, Export] = {}
+        for flow_id in exports.keys() - entries.keys():
+            export = self._waiting(flow_id, line.ordinal, line.profile_id)
+            if export is not None:
+                waiting[flow_id] = export
+        left = {flow_id: exports[flow_id] for flow_id in exports.keys() - entries.keys() - waiting.keys()}
+        return entries | (became.of(left, ever=True) if left else {}), waiting
+
     def _flow(
         self, flow: CompiledFlow, line: Line, moment: Moment | None, reason: str, export: Export | None,
-        entries: Mapping[str, Entry], unknown: list[str],
+        entry: Entry | None, *, waits: bool,
     ) -> FlowFacts:  # fmt: skip
         envelope = (moment.after or moment.before) if moment is not None else None
         facts = of_flow(flow, line.block.config, exported=not reason, envelope=envelope)
@@ -240,25 +261,11 @@ class Explainer:
             return facts
         if export is not None:
             add_export(facts, export)
-        entry = entries.get(flow.id)
         if entry is not None:
             self._from_entry(facts, entry)
         else:
-            self._unsettled(facts, flow.id, line.ordinal, line.profile_id, unknown)
+            facts.state = "pending" if waits else "unknown"
         return facts
-
-    def _unsettled(self, facts: FlowFacts, flow_id: str, ordinal: int, profile_id: str, unknown: list[str]) -> None:
-        """Fill in what is known of an export that is not in the ledger."""
-        waiting = self._waiting(flow_id, ordinal, profile_id)
-        if waiting is not None:
-            add_export(facts, waiting)
-            facts.state = "pending"
-            return
-        facts.state = "unknown"
-        unknown.append(
-            f"What became of the export of flow {flow_id} is not known: it does not wait, and is not in the ledger; "
-            "it was settled before the ledger begins, or discarded."
-        )
 
     def _from_entry(self, facts: FlowFacts, entry: Entry) -> None:
         facts.cause = entry.cause
