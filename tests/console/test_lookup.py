@@ -207,11 +207,12 @@ def test_what_many_destinations_decided_is_told_by_reason(installation: Sample, 
 
 
 def test_names_of_flows_are_read_by_their_ids(installation: Sample) -> None:
-    """Whatever an id holds; those that are gone have none."""
+    """Whatever an id holds, and however many there are; those that are gone have none."""
     control = installation.control
     caller = system_caller(control, "prod", None)
     ids = [each["id"] for each in overview.every(control, caller, flows.list_flows)]
-    found = overview.flow_names(control, caller, {*ids, 'a","b', "back\\", "x,y"})
+    gone = (f"{number}" for number in range(1500))
+    found = overview.flow_names(control, caller, {*ids, *gone, 'a","b', "back\\", "x,y"})
     assert sorted(found) == sorted(ids)
     assert set(found.values()) == set(NAMES)
     assert overview.flow_names(control, caller, ()) == {}

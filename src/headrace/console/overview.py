@@ -9,6 +9,7 @@ import msgspec
 
 from headrace.control import base_connections, compiling, flows, segments, target_connections
 from headrace.control.access import Caller, Permission
+from headrace.control.filters import MAX_VALUES
 from headrace.control.lists import Page
 from headrace.control.paging import Listing, read
 from headrace.control.service import Control
@@ -107,11 +108,13 @@ def audience_names(control: Control, caller: Caller) -> dict[str, str]:
 
 def flow_names(control: Control, caller: Caller, ids: Collection[str]) -> dict[str, str]:
     """Flow id to name, of those of these that are there."""
-    if not ids:
-        return {}
-    texts = (each.replace("\\", "\\\\").replace('"', '\\"') for each in sorted(ids))
-    found = every(control, caller, flows.list_flows, "id==" + ",".join(f'"{each}"' for each in texts))
-    return {str(each["id"]): str(each.get("name", "")) for each in found}
+    texts = [each.replace("\\", "\\\\").replace('"', '\\"') for each in sorted(ids)]
+    names: dict[str, str] = {}
+    for at in range(0, len(texts), MAX_VALUES):
+        some = ",".join(f'"{each}"' for each in texts[at : at + MAX_VALUES])
+        found = every(control, caller, flows.list_flows, f"id=={some}")
+        names |= {str(each["id"]): str(each.get("name", "")) for each in found}
+    return names
 
 
 def rows(control: Control, caller: Caller, *properties: str) -> list[Row]:
