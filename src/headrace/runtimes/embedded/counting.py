@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Final
 
 from headrace.core.flow import Snapshot
-from headrace.core.model import Cause
 from headrace.runtimes.embedded.decision import Made
 from headrace.state import records
-
-_CAUSES: Final = 8
-"""Different causes of a flow's exports that are counted together in a batch."""
 
 
 class Counting:
@@ -56,29 +51,12 @@ class Counting:
                     counted.held[reason] = counted.held.get(reason, 0) + n
         for counted, exports in zip(self._flows, made, strict=True):
             counted.exported += len(exports)
+            triggers: dict[str, int] = counted.triggers
             size_bytes = 0
-            causes: list[Cause] = []
-            times: list[int] = []
             for _, export, _ in exports:
                 size_bytes += len(export.data)
                 cause = export.cause
-                place = 0
-                for known in causes:  # most exports of a flow share one of a few
-                    if known is cause:
-                        break
-                    place += 1
-                if place < len(causes):
-                    times[place] += 1
-                elif place < _CAUSES:
-                    causes.append(cause)
-                    times.append(1)
-                else:
-                    _count(counted.triggers, cause, 1)
-            for cause, n in zip(causes, times, strict=True):
-                _count(counted.triggers, cause, n)
+                fired: list[str] = cause.triggers
+                for trigger in fired or [cause.kind]:
+                    triggers[trigger] = triggers.get(trigger, 0) + 1
             counted.bytes += size_bytes
-
-
-def _count(triggers: dict[str, int], cause: Cause, times: int) -> None:
-    for trigger in cause.triggers or [cause.kind]:
-        triggers[trigger] = triggers.get(trigger, 0) + times

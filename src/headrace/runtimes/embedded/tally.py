@@ -33,30 +33,19 @@ class Tally:
     def settled(self, done: Sequence[Pending], now_ms: int) -> None:
         """Count what was settled."""
         latency, segments = self.latency_ms, self.segments
-        made_ms, alike = 0, 0
         for p in done:
             export = p.export
-            at_ms: int = export.made_ms
-            if at_ms == made_ms:  # most of a request were made together
-                alike += 1
-            else:
-                if alike:
-                    _count(latency, now_ms - made_ms, alike)
-                made_ms, alike = at_ms, 1
+            made_ms: int = export.made_ms
+            took = now_ms - made_ms
+            if took > _COARSE_MS:
+                took -= took % 1000
+            latency[took] = latency.get(took, 0) + 1
             cause = export.cause
             joined: list[str] = cause.joined
             left: list[str] = cause.left
             if (joined or left) and (p.outcome is None or p.outcome.verdict != _REJECTED):
                 for each in (*joined, *left):
                     segments[each] = segments.get(each, 0) + 1
-        if alike:
-            _count(latency, now_ms - made_ms, alike)
-
-
-def _count(latency: dict[int, int], took_ms: int, times: int) -> None:
-    if took_ms > _COARSE_MS:
-        took_ms -= took_ms % 1000
-    latency[took_ms] = latency.get(took_ms, 0) + times
 
 
 def added(parts: Iterable[dict[int, int]]) -> dict[int, int]:
