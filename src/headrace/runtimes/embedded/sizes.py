@@ -100,6 +100,8 @@ def sizes(
         of += 1
         if of % _LOOK == 0 and clock.monotonic_s() >= until_s:
             break
-    members = Counter({f"{name}/{segment_id}": n for name, ids in counts.items() for segment_id, n in ids.items()})
+    members: Counter[str] = Counter()
+    for namespace, count in counts.items():  # two audiences may have one name where a namespace has a slash
+        members.update({f"{namespace}/{segment_id}": n for segment_id, n in count.items()})
     profiles = reading.totals(state, keys).profiles
     return Sizes(profiles=profiles, of=of, members=dict(members.most_common(MOST_AUDIENCES)), any=together)
