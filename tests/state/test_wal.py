@@ -73,7 +73,7 @@ def test_a_torn_log_opens_with_what_is_whole(tmp_path: Path, lost: int) -> None:
     assert 40 - lost // 200 - 2 <= len(found) < 40
 
 
-@pytest.mark.parametrize("kind", range(256))
+@pytest.mark.parametrize("kind", [*range(14), *range(128, 134), 255])
 def test_a_log_torn_at_its_end_opens_with_all_of_it(torn: Callable[[bytes], Path], kind: int) -> None:
     """What was being written and has no whole record yet is dropped, whatever it looks like."""
     state = opened(torn(_record(kind, 60_000)))
