@@ -14,59 +14,20 @@ from headrace.core.model import Cause
 from headrace.state import records
 
 
-class JournalRows(msgspec.Struct, array_like=True):
-    """A journal block as a few of its inputs are read: what was decided stays encoded, being most of what it costs.
+class JournalRows(records.JournalBlock, array_like=True):
+    """A journal block as a few of its inputs are read: what was decided, most of what it costs, stays encoded."""
 
-    Attributes as of ``JournalBlock``, and in its order.
-    """
-
-    first: int
-    now_ms: int
-    config: str
-    kinds: bytes
-    bodies: list[bytes]
-    sources: bytes
-    names: list[str]
-    profiles: bytes = b""
-    decisions: list[msgspec.Raw] = []
-    decision: list[int] = []
-    absorbed: dict[int, list[str]] = {}
-    links: dict[int, list[int]] = {}
-    bases: dict[int, list[bytes]] = {}
-    overflowing: list[str] = []
-
-    @property
-    def rows(self) -> int:
-        """Number of inputs."""
-        return len(self.kinds)
+    decisions: list[msgspec.Raw] = msgspec.field(default_factory=list)  # type: ignore[assignment]
 
     def held(self, place: int) -> tuple[str, ...]:
         """What was decided about one input: of ``JournalBlock.decisions``."""
         return _decode_decision(self.decisions[self.decision[place]])
 
 
-class _LedgerColumns(msgspec.Struct, array_like=True):
-    """A ledger block whose causes stay encoded; attributes as of ``LedgerBlock``, and in its order."""
+class _LedgerRows(records.LedgerBlock, array_like=True):
+    """A ledger block whose causes stay encoded."""
 
-    at_ms: int
-    flows: list[str]
-    configs: list[str]
-    shards: list[str]
-    codes: list[str]
-    flow: list[int]
-    export_id: bytes
-    profile_id: bytes
-    ordinal: list[int]
-    seq: list[int]
-    version: list[int]
-    epoch: list[int]
-    config: list[int]
-    made_ms: list[int]
-    cause: list[msgspec.Raw]
-    shard: list[int]
-    sequence: list[str]
-    code: list[int]
-    attempts: list[int]
+    cause: list[msgspec.Raw]  # type: ignore[assignment]
 
 
 class _Causes(Sequence[Cause]):
@@ -89,7 +50,7 @@ class _Causes(Sequence[Cause]):
 
 
 _decode_journal: Final = msgspec.msgpack.Decoder(JournalRows).decode
-_decode_ledger: Final = msgspec.msgpack.Decoder(_LedgerColumns).decode
+_decode_ledger: Final = msgspec.msgpack.Decoder(_LedgerRows).decode
 _decode_decision: Final = msgspec.msgpack.Decoder(tuple[str, ...]).decode
 _decode_cause: Final = msgspec.msgpack.Decoder(Cause).decode
 
@@ -101,5 +62,6 @@ def journal_rows(stored: bytes) -> JournalRows:
 
 def ledger_rows(stored: bytes) -> records.LedgerBlock:
     """Read a ledger block for a few of its exports: each cause is decoded when it is looked at."""
-    columns = msgspec.structs.asdict(_decode_ledger(records.unpacked(stored)))
-    return records.LedgerBlock(**columns | {"cause": _Causes(columns["cause"])})
+    block: records.LedgerBlock = _decode_ledger(records.unpacked(stored))
+    block.cause = _Causes(block.cause)  # type: ignore[arg-type]
+    return block
