@@ -73,7 +73,7 @@ types: .venv/.dev
 
 fast: .venv/.dev
 	@$(BIN)/pytest -q -m "not slow and not moto and not kinesis_local and not postgres and not browser" --hypothesis-profile=quick \
-		$(addprefix --ignore=tests/,api aws bootstrap cli console control docs e2e kinesis ops runtimes sources testing) $(ARGS)
+		$(addprefix --ignore=tests/,alerts api aws bootstrap cli console control docs e2e kinesis ops runtimes sources testing) $(ARGS)
 
 fmt: .venv/.dev ## Format, and mend what can be mended
 	@$(BIN)/ruff format .

@@ -61,6 +61,7 @@ def test_failures_of_the_service_slow_nothing() -> None:
     assert failing.control.limits == {}
 
 
+@pytest.mark.slow
 def test_d6_a_throttle_that_names_its_shard_slows_that_shard_alone() -> None:
     """The window grows on; the shard has a limit."""
     stream = Stream()

@@ -62,14 +62,17 @@ class PathSeen(msgspec.Struct, kw_only=True, omit_defaults=True):
     types: dict[str, int] = {}
 
 
-class _Stored(msgspec.Struct, array_like=True):
-    """An envelope whose other parts are passed over; see ``core.envelope``."""
+class Begun(msgspec.Struct, array_like=True):
+    """The beginning of a stored envelope, whose parts are passed over; see ``core.envelope``."""
 
     format: int
     profile_id: str
     epoch: int
     version: int
     identities: msgspec.Raw
+
+
+class _Stored(Begun):
     attributes: dict[str, Any]
 
 

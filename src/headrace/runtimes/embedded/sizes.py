@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from headrace.clock import Clock, System
-from headrace.runtimes.embedded.schema import BUDGET_S, sampled
+from headrace.runtimes.embedded.schema import BUDGET_S, Begun, sampled
 from headrace.state import reading
 from headrace.state.base import State
 from headrace.state.keys import Keys
@@ -48,14 +48,7 @@ class _Member(msgspec.Struct, array_like=True, frozen=True, gc=False):
     member: bool
 
 
-class _Stored(msgspec.Struct, array_like=True):
-    """An envelope whose other parts are passed over; see ``core.model.Envelope``."""
-
-    format: int
-    profile_id: str
-    epoch: int
-    version: int
-    identities: msgspec.Raw
+class _Stored(Begun):
     attributes: msgspec.Raw
     stamps: msgspec.Raw
     memberships: dict[str, dict[str, _Member]]
