@@ -1,13 +1,4 @@
-"""Kept HTTP/1.1 connections to one host: requests with a body, one at a time on each connection.
-
-Written for requests of half a megabyte, thousands a second: no copy of a body, no object a header. Anything rarer
-(redirects, cookies, compressed answers, upgrades) is left out on purpose.
-
-Holds always (tests/test_connections.py):
-    C1  A request is written at most once, on one connection.
-    C2  ``Lost.sent`` is False only when no byte of the request was written.
-    C3  At most ``most`` connections are open at once; one that is broken or half read is never used again.
-"""
+"""The connections to one host: at most so many, opened when needed and kept."""
 
 from __future__ import annotations
 
@@ -15,62 +6,13 @@ import asyncio
 import socket
 import ssl
 from collections import deque
-from enum import StrEnum
-from typing import Final, NamedTuple, cast
+from typing import Final, NamedTuple
 
-import httptools
-import msgspec
+from headrace.connections.one import Answered, Connection, Loss, Lost, Tunnel
 
-KEPT_S: Final = 15.0
+_KEPT_S: Final = 15.0
 """A connection that waited longer for its next request is given up: the other side may be closing it just now."""
-MOST_ANSWER_BYTES: Final = 64 << 20
-_MOST_HEAD_BYTES: Final = 64 << 10
 _CLOSE_S: Final = 1.0
-
-
-class Loss(StrEnum):
-    """Why no answer came."""
-
-    CLOSED = "closed"
-    NO_ADDRESS = "no-address"
-    NO_CONNECTION = "no-connection"
-    CERTIFICATE = "certificate"
-    NO_PROXY = "no-proxy"
-    PROXY_REFUSED = "proxy-refused"
-    TIMEOUT = "timeout"
-    CONNECTION_LOST = "connection-lost"
-
-
-class Lost(msgspec.Struct, frozen=True):
-    """No answer came.
-
-    Attributes:
-        loss: Why.
-        sent: False when no byte of the request was written.
-        status: What a proxy refused with; 0 otherwise.
-    """
-
-    loss: Loss
-    sent: bool = False
-    status: int = 0
-
-
-class Answered(msgspec.Struct):
-    """An answer.
-
-    Attributes:
-        status: HTTP status.
-        headers: By name in lower case; of equal names the last.
-        body: As received.
-    """
-
-    status: int
-    headers: dict[bytes, bytes]
-    body: bytes
-
-    def header(self, name: bytes) -> str:
-        """A header's value; "" where there is none."""
-        return self.headers.get(name, b"").decode("latin-1")
 
 
 class Proxy(NamedTuple):
@@ -87,124 +29,6 @@ class Proxy(NamedTuple):
     port: int
     tls: ssl.SSLContext | None
     authorization: str
-
-
-class _Connection(asyncio.Protocol):
-    """One connection: writes a request, gathers its answer."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._parser = httptools.HttpResponseParser(self)
-        self._answer: asyncio.Future[Answered | Lost] | None = None
-        self._headers: dict[bytes, bytes] = {}
-        self._parts: list[bytes] = []
-        self._size = 0
-        self.transport: asyncio.Transport | None = None
-        self.usable = False
-        self.since_s = 0.0
-        self.gone: asyncio.Future[None] = loop.create_future()
-
-    # -- what asyncio calls
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast("asyncio.Transport", transport)
-        self.usable = True
-
-    def data_received(self, data: bytes) -> None:
-        if self._answer is None:
-            self.abort()  # nobody asked
-            return
-        try:
-            self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            self.abort()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        del exc
-        self.usable = False
-        self._fail(Loss.CONNECTION_LOST)
-        if not self.gone.done():
-            self.gone.set_result(None)
-
-    # -- what the parser calls
-
-    def on_message_begin(self) -> None:
-        if self._answer is None:
-            self.abort()  # a second answer
-        self._headers, self._parts, self._size = {}, [], 0
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers[name.lower()] = value
-
-    def on_body(self, part: bytes) -> None:
-        self._parts.append(part)
-        self._size += len(part)
-        if self._size > MOST_ANSWER_BYTES:
-            self.abort()
-
-    def on_message_complete(self) -> None:
-        status = self._parser.get_status_code()
-        answer, self._answer = self._answer, None
-        if status < 200 and answer is not None:
-            self._answer = answer  # an interim answer; the real one follows
-            return
-        assert self.transport is not None
-        if not self._parser.should_keep_alive() or self.transport.get_write_buffer_size():
-            self.abort()
-        if answer is not None and not answer.done():
-            answer.set_result(Answered(status, self._headers, b"".join(self._parts)))
-
-    # -- what the pool calls
-
-    async def ask(self, head: bytes, body: bytes, timeout_s: float) -> Answered | Lost:
-        """Write a request and wait for its answer."""
-        assert self.transport is not None
-        answer: asyncio.Future[Answered | Lost] = self._loop.create_future()
-        self._answer = answer
-        timer = self._loop.call_later(timeout_s, self._time_out)
-        self.transport.writelines((head, body))
-        try:
-            return await answer
-        finally:
-            timer.cancel()
-            if self._answer is not None:
-                self.abort()  # cancelled: what comes now belongs to nobody
-
-    def abort(self) -> None:
-        """Give the connection up."""
-        self.usable = False
-        self._fail(Loss.CONNECTION_LOST)
-        if self.transport is not None:
-            self.transport.abort()
-
-    def _time_out(self) -> None:
-        self._fail(Loss.TIMEOUT)
-        self.abort()
-
-    def _fail(self, loss: Loss) -> None:
-        answer, self._answer = self._answer, None
-        if answer is not None and not answer.done():
-            answer.set_result(Lost(loss, sent=True))
-
-
-class _Tunnel(asyncio.Protocol):
-    """The beginning of a connection through a proxy: asks for a tunnel, and tells the status it was answered."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._head = b""
-        self.status: asyncio.Future[int] = loop.create_future()
-
-    def data_received(self, data: bytes) -> None:
-        self._head += data
-        if not self.status.done() and (b"\r\n\r\n" in self._head or len(self._head) > _MOST_HEAD_BYTES):
-            words = self._head.split(b"\r\n", 1)[0].split()
-            good = len(words) > 1 and words[0].startswith(b"HTTP/1.") and words[1].isdigit()
-            self.status.set_result(int(words[1]) if good else 0)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        del exc
-        if not self.status.done():
-            self.status.set_result(0)
 
 
 class Connections:
@@ -228,8 +52,8 @@ class Connections:
         self._timeout_s, self._connect_s = timeout_s, connect_s
         self._places = most
         self._waiting: deque[asyncio.Future[bool]] = deque()
-        self._idle: list[_Connection] = []
-        self._open: set[_Connection] = set()
+        self._idle: list[Connection] = []
+        self._open: set[Connection] = set()
         self._closed = False
 
     async def ask(self, head: bytes, body: bytes) -> Answered | Lost:
@@ -243,14 +67,14 @@ class Connections:
         deadline_s = loop.time() + self._timeout_s
         if not await self._place(loop, deadline_s):
             return Lost(Loss.CLOSED if self._closed else Loss.TIMEOUT)
-        connection: _Connection | Lost | None = None
+        connection: Connection | Lost | None = None
         try:
             connection = self._kept(loop.time()) or await self._opened(loop, deadline_s)
             if isinstance(connection, Lost):
                 return connection
             return await connection.ask(head, body, max(deadline_s - loop.time(), 0.0))
         finally:
-            if isinstance(connection, _Connection) and connection.usable and not self._closed:
+            if isinstance(connection, Connection) and connection.usable and not self._closed:
                 connection.since_s = loop.time()
                 self._idle.append(connection)
             self._give_place()
@@ -293,17 +117,17 @@ class Connections:
                 return
         self._places += 1
 
-    def _kept(self, now_s: float) -> _Connection | None:
+    def _kept(self, now_s: float) -> Connection | None:
         """The connection that was used last, when it can be used again."""
         while self._idle:
             connection = self._idle.pop()
-            if connection.usable and now_s - connection.since_s < KEPT_S:
+            if connection.usable and now_s - connection.since_s < _KEPT_S:
                 return connection
             connection.abort()
         return None
 
-    async def _opened(self, loop: asyncio.AbstractEventLoop, deadline_s: float) -> _Connection | Lost:
-        connection = _Connection(loop)
+    async def _opened(self, loop: asyncio.AbstractEventLoop, deadline_s: float) -> Connection | Lost:
+        connection = Connection(loop)
         lost: Lost | None = None
         try:
             async with asyncio.timeout_at(min(deadline_s, loop.time() + self._connect_s)):
@@ -330,10 +154,10 @@ class Connections:
         return connection
 
     async def _through(
-        self, loop: asyncio.AbstractEventLoop, proxy: Proxy, connection: _Connection
+        self, loop: asyncio.AbstractEventLoop, proxy: Proxy, connection: Connection
     ) -> Lost | None:  # fmt: skip
         """Open a tunnel, and speak TLS through it."""
-        tunnel = _Tunnel(loop)
+        tunnel = Tunnel(loop)
         try:
             transport, _ = await loop.create_connection(
                 lambda: tunnel, proxy.host, proxy.port, ssl=proxy.tls,
