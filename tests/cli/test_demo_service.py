@@ -160,6 +160,7 @@ def test_the_whole_product_until_ctrl_c(tmp_path: Path) -> None:
         demo.press(b"\x03")
         assert demo.code() == 0, demo.shown()
         assert demo.shown().rstrip().endswith("stopped")
+        assert not re.search(r"messages delivered[^\r\n]*\rstopped", demo.shown()), "written over the figures"
         assert "Traceback" not in demo.shown()
         assert ended(below)
     flow = headrace("status", "--json", data=tmp_path / "demo").json["totals"]["flows"]["demo-flow"]

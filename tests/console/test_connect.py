@@ -95,9 +95,13 @@ def test_an_unreachable_account_says_what_to_do(fresh: Sample, visit: Visit) -> 
             "p.endpointUrl": "http://127.0.0.1:1",
         },
     ).headers["location"]  # fmt: skip
-    assert "The streams could not be listed" in visitor.get(step).text
+    account = f'href="/ui/accounts/{step.rpartition("/")[2]}">Change the account Local</a>'
+    page = visitor.get(step).text
+    assert "The streams could not be listed" in page
+    assert account in page, "the endpoint was mistyped, not the stream"
     checked = visitor.post(step, **{"p.stream": "leads"}).text
     assert "This stops the destination" in checked
+    assert account in checked.partition('id="checked"')[2]
     assert [
         v
         for v in ("kinesis:ListStreams", "kinesis:PutRecord", "kinesis:PutRecords")

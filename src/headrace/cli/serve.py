@@ -112,6 +112,7 @@ async def serve_until_stopped(
             finally:
                 for task in tasks:
                     task.cancel()
+                await asyncio.wait(tasks)  # what one has on the terminal is cleared before the last words
         finally:
             if beside is not None:
                 await beside.end()
