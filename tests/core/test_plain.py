@@ -5,6 +5,7 @@ Where C is not compiled there is nothing to compare: `make test-compiled` runs t
 
 from __future__ import annotations
 
+import contextlib
 import tracemalloc
 from typing import Any, cast
 
@@ -130,14 +131,24 @@ def test_c_decides_as_python_does(config: Snapshot, history: list[bytes], size: 
 def decided(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Of each update that C has read, whether C decided it too: else Python would be compared with itself."""
     answers: list[bool] = []
-    apply = plain.apply
+    made = plain.Slice
 
-    def counting(*arguments: Any) -> Any:
-        done = apply(*arguments)
-        answers.append(done is not None)
-        return done
+    class Watched:
+        def __init__(self, *arguments: Any) -> None:
+            self._slice = made(*arguments)
 
-    monkeypatch.setattr(plain, "apply", counting)
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._slice, name)
+
+        def decide(self, at: int, ordinal: int) -> int:
+            to: int = self._slice.decide(at, ordinal)
+            answers.extend([True] * (to - at))
+            with contextlib.suppress(IndexError):  # it is the end
+                if self._slice.left(to) is not None:
+                    answers.append(False)
+            return to
+
+    monkeypatch.setattr(plain, "Slice", Watched)
     return answers
 
 

@@ -20,19 +20,11 @@ _sha256: Final = hashlib.sha256
 _BLOCK_BYTES: Final = 64
 
 
-class Row:
+class Row(NamedTuple):
     """What the identity index holds: the profile, and its epoch."""
 
-    __slots__ = ("epoch", "profile_id")
-
-    def __init__(self, profile_id: str, epoch: int) -> None:
-        self.profile_id, self.epoch = profile_id, epoch
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Row) and other.profile_id == self.profile_id and other.epoch == self.epoch
-
-    def __hash__(self) -> int:
-        return hash(self.profile_id)
+    profile_id: str
+    epoch: int
 
 
 class Guards(NamedTuple):

@@ -50,6 +50,28 @@ Returns:
     themselves as (namespace, member, since).
 """
 
+Slice: Final[Any] = _native.Slice if COMPILED else None
+"""Some updates at once, decided without an object for any but what is kept of them: at most ``AT_ONCE``.
+
+One is decided where all its identities are of one profile or all are new; the others, and what ``scan`` or ``apply``
+leave, stop ``decide``, to be decided by whoever called it. ``runtimes.embedded.slices`` drives it.
+
+Args:
+    given: What it reads and writes, in this order: the plan; type of a row; what stands before a namespace in the key
+        of an identity; caches of rows by such a key and of profiles' bytes by id, each young and old (``Recent``);
+        profiles that the batch changed, rows that it wrote; names of profiles to be made, by key; digests of update
+        ids to whether they came before, and those that came in this batch; of the journal's block (``Entries``)
+        kinds, bodies, sources, profiles, decisions by index, the different decisions, bases; and exports, as of
+        ``apply``.
+    now_ms: Time of the batch.
+    now: The same as canonical text.
+    base_from: See ``Decider``.
+    most_identities: Of a profile.
+    stitches_all: No namespace is kept from joining profiles.
+"""
+
+AT_ONCE: Final = 64
+
 _KINDS: Final = {"profileId": 0, "identity": 1, "attribute": 2}
 _MOST_FLOWS: Final = 256
 _json: Final = msgspec.json.Encoder().encode

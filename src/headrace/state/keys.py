@@ -28,6 +28,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from headrace.core.model import Identity
+
 PROFILE: Final = b"P"
 IDENTITY: Final = b"I"
 UPDATE_ID: Final = b"U"
@@ -52,12 +54,20 @@ MOST: Final = (1 << 64) - 1
 
 
 class Keys:
-    """The keys of one sandbox."""
+    """The keys of one sandbox.
+
+    Attributes:
+        prefix: Stands before all of them.
+        identities: Stands before all of identities.
+        totals: Key of the totals.
+        cursor: Key of the cursor.
+        restored: Key of the first ordinal after a restore.
+    """
 
     def __init__(self, sandbox: str = "prod") -> None:
         self.prefix = sandbox.encode() + b"\0"
         self._profile = self.prefix + PROFILE
-        self._identity = self.prefix + IDENTITY
+        self.identities = self.prefix + IDENTITY
         self.totals = self.prefix + TOTALS
         self.cursor = self.prefix + FACT + b"cursor"
         self.restored = self.prefix + FACT + b"restored"
@@ -68,7 +78,12 @@ class Keys:
 
     def identity(self, namespace: str, key: str) -> bytes:
         """Key of an identity's row."""
-        return self._identity + f"{namespace}\0{key}".encode()
+        return self.identities + f"{namespace}\0{key}".encode()
+
+    def identity_of(self, key: bytes) -> Identity:
+        """The identity whose row has a key."""
+        namespace, _, found = key[len(self.identities) :].decode().partition("\0")
+        return Identity(namespace, found)
 
     def update_id(self, digest: bytes) -> bytes:
         """Key of an update id that was seen."""

@@ -71,8 +71,8 @@ static void blake2b_block(uint64_t state[8], const uint8_t *block, uint64_t coun
         state[i] ^= v[i] ^ v[i + 8];
 }
 
-/* The digest of a text as 32 hexadecimal digits. */
-static void blake2b_hex(Span text, char hex[2 * DIGEST])
+/* The digest of a text. */
+static void blake2b(Span text, uint8_t digest[DIGEST])
 {
     uint64_t state[8];
     uint8_t block[BLOCK];
@@ -86,10 +86,18 @@ static void blake2b_hex(Span text, char hex[2 * DIGEST])
     memset(block, 0, sizeof block);
     memcpy(block, text.at + counted, text.size - counted);
     blake2b_block(state, block, text.size, 1);
+    for (int i = 0; i < DIGEST; i++)
+        digest[i] = (uint8_t)(state[i / 8] >> (8 * (i % 8)));
+}
+
+/* The same as 32 hexadecimal digits. */
+static void blake2b_hex(Span text, char hex[2 * DIGEST])
+{
+    uint8_t digest[DIGEST];
+    blake2b(text, digest);
     for (int i = 0; i < DIGEST; i++) {
-        unsigned byte = (unsigned)(state[i / 8] >> (8 * (i % 8))) & 0xff;
-        hex[2 * i] = "0123456789abcdef"[byte >> 4];
-        hex[2 * i + 1] = "0123456789abcdef"[byte & 15];
+        hex[2 * i] = "0123456789abcdef"[digest[i] >> 4];
+        hex[2 * i + 1] = "0123456789abcdef"[digest[i] & 15];
     }
 }
 

@@ -29,23 +29,24 @@ static int put_within(Turns *turns, Span *map, Span key)
     return DONE;
 }
 
+/* An identity by its texts. */
+typedef struct {
+    Span namespace, id;
+} Named;
+
 /* The identities with those of an update. */
-static int fold_identities(PyObject *identities, Change *change)
+static int fold_identities(const Named *identities, int count, Change *change)
 {
-    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(identities); i++) {
-        PyObject *identity = PyList_GET_ITEM(identities, i);
-        Span namespace = text_of(PyTuple_GET_ITEM(identity, 0)), id = text_of(PyTuple_GET_ITEM(identity, 1));
+    for (int i = 0; i < count; i++) {
         Span ids = {"\x90", 1};
-        if (namespace.at == NULL || id.at == NULL)
-            return FAILED;
-        value_of(change->identities, namespace, &ids);
+        value_of(change->identities, identities[i].namespace, &ids);
         begin(&identity_turns.inner);
-        if (with_text(ids, id, &identity_turns.inner))
+        if (with_text(ids, identities[i].id, &identity_turns.inner))
             return NOT_PLAIN;
         if (!identity_turns.inner.size)
             continue;
         change->grew = 1;
-        if (put_within(&identity_turns, &change->identities, namespace))
+        if (put_within(&identity_turns, &change->identities, identities[i].namespace))
             return NOT_PLAIN;
     }
     return DONE;
@@ -133,10 +134,11 @@ static int profile_of(const Profile *before, const Change *change, Span stamps, 
     return *profile == NULL ? FAILED : DONE;
 }
 
-/* What ended or will end of the memberships that changed: (namespace, member, since). */
-static PyObject *ending(const Change *change)
+/* Tells what ended or will end of the memberships that changed, by *told*: (namespace, member, since). */
+typedef int (*Told)(void *whom, Span namespace, int member, Span since);
+
+static int tell_ends(const Change *change, Told told, void *whom)
 {
-    PyObject *list = NULL;
     for (int i = 0; i < change->moves; i++) {
         const Moved *moved = &change->moved[i];
         Membership membership;
@@ -146,23 +148,41 @@ static PyObject *ending(const Change *change)
         if (!value_of(change->memberships, moved->namespace, &segments) || !value_of(segments, moved->id, &value)
             || read_membership(value, &membership))
             continue;
-        PyObject *one = Py_BuildValue("(s#Os#)", moved->namespace.at, (Py_ssize_t)moved->namespace.size,
-                                      moved->after ? Py_True : Py_False, membership.since.at, (Py_ssize_t)SINCE);
-        if (list == NULL)
-            list = PyList_New(0);
-        int failed = one == NULL || list == NULL || PyList_Append(list, one);
-        Py_XDECREF(one);
-        if (failed) {
-            Py_XDECREF(list);
-            return NULL;
-        }
+        if (told(whom, moved->namespace, moved->after, membership.since))
+            return FAILED;
     }
-    return list != NULL ? list : Py_NewRef(known.nothing);
+    return DONE;
 }
 
-/* Asks each flow; what it exports goes to *exports*, by its index. */
-static int ask_flows(const Plan *plan, Change *change, PyObject **exports, PyObject *held, Mark *made)
+/* What an update comes to. */
+typedef struct {
+    PyObject *profile;           /* its bytes; NULL where nothing changed */
+    PyObject **reasons;          /* per flow why it does not export (borrowed), "" where it does */
+    PyObject **exports;          /* per flow its export; NULL for none */
+    const int *fired;            /* per flow that exports its triggers */
+    const size_t *sizes;         /* and the bytes of its message */
+    Profile before;
+    int older;                   /* memberships that came too late */
+} Applied;
+
+static void forget(const Plan *plan, Applied *applied)
 {
+    Py_CLEAR(applied->profile);
+    for (int f = 0; f < plan->count; f++)
+        Py_CLEAR(applied->exports[f]);
+}
+
+/* Asks each flow. */
+static int ask_flows(const Plan *plan, Change *change, Applied *applied, Mark *made)
+{
+    static PyObject *reasons[MOST_FLOWS], *exports[MOST_FLOWS];
+    static int fired[MOST_FLOWS];
+    static size_t sizes[MOST_FLOWS];
+    memset(exports, 0, (size_t)plan->count * sizeof *exports);
+    applied->reasons = reasons;
+    applied->exports = exports;
+    applied->fired = fired;
+    applied->sizes = sizes;
     begin(&identity_part);
     begin(&membership_part);
     for (int f = 0; f < plan->count; f++) {
@@ -170,17 +190,17 @@ static int ask_flows(const Plan *plan, Change *change, PyObject **exports, PyObj
         Why why;
         why.triggers = why.path_count = 0;
         why.joined = why.left = NULL;
-        PyObject *reason = NULL;
-        int found = cause_of(flow, change, &why, &reason);
+        int found = cause_of(flow, change, &why, &reasons[f]);
         made[f].seq = 0;
-        if (!found && reason == NULL) {
+        if (!found && reasons[f] == NULL) {
             found = export_of(plan, flow, change, &why, &made[f], &exports[f]);
-            reason = known.empty;
+            reasons[f] = known.empty;
+            fired[f] = why.triggers;
+            sizes[f] = message.size;
         }
         forget_why(&why);
         if (found)
             return found;
-        PyTuple_SET_ITEM(held, f, Py_NewRef(reason));
     }
     return DONE;
 }
@@ -192,42 +212,42 @@ static void begin_profile(const Change *change, Profile *profile)
     *profile = (Profile){text_of(change->profile_id), empty, empty, empty, empty, empty, change->ordinal, 0, change->ordinal};
 }
 
-/* Folds a note into a profile, asks the flows, and gives the answer of `apply`. */
-static int applied(PyObject *stored, PyObject *note, PyObject *identities, Change *change, const char *now,
-                   const Plan *plan, PyObject *out, PyObject **answer)
+/* Folds a note into a profile and asks the flows. Whoever is told DONE has *applied* to forget. */
+static int apply_note(PyObject *stored, Span note, const Named *identities, int identity_count, Change *change,
+                      const char *now, const Plan *plan, Applied *applied)
 {
-    static PyObject *exports[MOST_FLOWS];
     static Moved moved[MOST_MEMBERSHIPS];
     static Mark made[MOST_FLOWS];
     Entry patch[MOST_ENTRIES];
     uint8_t changed[MOST_ENTRIES];
-    Profile before;
+    Profile *before = &applied->before;
     uint32_t counts[2];
-    int older = 0, any = 0;
-    if (stored == Py_None)
-        begin_profile(change, &before);
-    else if (read_profile(bytes_of(stored), &before))
+    int any = 0;
+    applied->profile = NULL;
+    applied->older = 0;
+    if (stored == NULL)
+        begin_profile(change, before);
+    else if (read_profile(bytes_of(stored), before))
         return NOT_PLAIN;
-    change->before = &before;
-    change->identities = before.identities;
-    int found = fold_identities(identities, change);
-    if (found)
-        return found;
-    change->attributes = before.attributes;
-    change->memberships = before.memberships;
+    change->before = before;
+    change->identities = before->identities;
+    if (fold_identities(identities, identity_count, change))
+        return NOT_PLAIN;
+    change->attributes = before->attributes;
+    change->memberships = before->memberships;
     change->moved = moved;
-    memcpy(counts, PyBytes_AS_STRING(note), sizeof counts);
-    const char *at = PyBytes_AS_STRING(note) + sizeof counts;
-    if (fold_memberships(&at, counts[1], change, moved, now, &older))
+    memcpy(counts, note.at, sizeof counts);
+    const char *at = note.at + sizeof counts;
+    if (fold_memberships(&at, counts[1], change, moved, now, &applied->older))
         return NOT_PLAIN;
-    In from = {(const uint8_t *)at, (const uint8_t *)PyBytes_AS_STRING(note) + PyBytes_GET_SIZE(note)};
+    In from = {(const uint8_t *)at, (const uint8_t *)note.at + note.size};
     for (uint32_t i = 0; i < counts[0]; i++)
         if (!read_text(&from, &patch[i].key) || !read_value(&from, &patch[i].value))
             return NOT_PLAIN;
-    int olds = entries_of(before.attributes, old_entries, MOST_TOP), tops = olds;
+    int olds = entries_of(before->attributes, old_entries, MOST_TOP), tops = olds;
     if (olds < 0)
         return NOT_PLAIN;
-    Span stamps = before.stamps;
+    Span stamps = before->stamps;
     change->patch = patch;
     change->patches = (int)counts[0];
     change->top = old_entries;
@@ -240,7 +260,7 @@ static int applied(PyObject *stored, PyObject *note, PyObject *identities, Chang
             any |= changed[p];
     }
     if (any) {
-        if (restamp(before.stamps, patch, change->patches, changed, change->ordinal, &restamped) || restamped.failed)
+        if (restamp(before->stamps, patch, change->patches, changed, change->ordinal, &restamped) || restamped.failed)
             return NOT_PLAIN;
         change->attributes = (Span){folded.at, folded.size};
         stamps = (Span){restamped.at, restamped.size};
@@ -250,39 +270,18 @@ static int applied(PyObject *stored, PyObject *note, PyObject *identities, Chang
             return NOT_PLAIN;
     }
     change->tops = tops;
-    PyObject *held = PyTuple_New(plan->count), *profile = NULL, *ends = NULL;
-    int exported = 0;
-    memset(exports, 0, (size_t)plan->count * sizeof *exports);
-    change->version_object = PyLong_FromLongLong(before.version + 1);
-    change->epoch_object = PyLong_FromLongLong(before.epoch);
-    found = FAILED;
-    if (held != NULL && change->version_object != NULL && change->epoch_object != NULL)
-        found = ask_flows(plan, change, exports, held, made);
-    if (!found) {
-        for (int f = 0; f < plan->count; f++)
-            exported += exports[f] != NULL;
-        if (any || change->moves || change->grew || exported || stored == Py_None)
-            found = profile_of(&before, change, stamps, plan, made, exported, &profile);
-        else
-            profile = Py_NewRef(Py_None);
+    change->version_object = PyLong_FromLongLong(before->version + 1);
+    change->epoch_object = PyLong_FromLongLong(before->epoch);
+    int exported = 0, found = FAILED;
+    if (change->version_object != NULL && change->epoch_object != NULL) {
+        found = ask_flows(plan, change, applied, made);
+        for (int f = 0; !found && f < plan->count; f++)
+            exported += applied->exports[f] != NULL;
+        if (!found && (any || change->moves || change->grew || exported || stored == NULL))
+            found = profile_of(before, change, stamps, plan, made, exported, &applied->profile);
+        if (found)
+            forget(plan, applied);
     }
-    if (!found) {
-        ends = change->moves ? ending(change) : Py_NewRef(known.nothing);
-        if (ends != NULL)
-            *answer = Py_BuildValue("(OOLLOiO)", profile, held, (long long)before.ordinal,
-                                    (long long)before.version, change->epoch_object, older, ends);
-        found = *answer == NULL ? FAILED : DONE;
-    }
-    for (int f = 0; f < plan->count; f++) {
-        if (!found && exports[f] != NULL && PyList_Append(PyList_GET_ITEM(out, f), exports[f])) {
-            Py_CLEAR(*answer);
-            found = FAILED;
-        }
-        Py_CLEAR(exports[f]);
-    }
-    Py_XDECREF(profile);
-    Py_XDECREF(ends);
-    Py_XDECREF(held);
     Py_XDECREF(change->version_object);
     Py_XDECREF(change->epoch_object);
     return found;

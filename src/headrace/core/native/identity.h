@@ -52,10 +52,10 @@ static int by_text(const Found *one, const Found *other)
     return found ? found : compared(one->id, other->id);
 }
 
-/* Identities in order, each once; the primary one's index in *primary*. */
-static PyObject *identities_of(Scanned *scanned, int *primary)
+/* The order of an update's identities, each once: indexes among those found; the primary one's place in it. */
+static int order_of(const Scanned *scanned, int order[MOST_IDENTITIES], int *primary)
 {
-    int order[MOST_IDENTITIES], count = 0, leading = -1;
+    int count = 0, leading = -1;
     for (int i = 0; i < scanned->count; i++) {
         int at = 0;
         if (leading < 0 && scanned->found[i].primary)
@@ -68,18 +68,24 @@ static PyObject *identities_of(Scanned *scanned, int *primary)
         order[at] = i;
         count++;
     }
-    PyObject *list = PyList_New(count);
     *primary = 0;
-    for (int at = 0; list != NULL && at < count; at++) {
-        const Found *found = &scanned->found[order[at]];
-        PyObject *identity = identity_of(found);
-        if (identity == NULL) {
-            Py_CLEAR(list);
-            break;
-        }
-        PyList_SET_ITEM(list, at, identity);
-        if (leading >= 0 && by_text(found, &scanned->found[leading]) == 0)
+    for (int at = 0; leading >= 0 && at < count; at++)
+        if (by_text(&scanned->found[order[at]], &scanned->found[leading]) == 0)
             *primary = at;
+    return count;
+}
+
+/* Identities in order, each once; the primary one's index in *primary*. */
+static PyObject *identities_of(const Scanned *scanned, int *primary)
+{
+    int order[MOST_IDENTITIES], count = order_of(scanned, order, primary);
+    PyObject *list = PyList_New(count);
+    for (int at = 0; list != NULL && at < count; at++) {
+        PyObject *identity = identity_of(&scanned->found[order[at]]);
+        if (identity == NULL)
+            Py_CLEAR(list);
+        else
+            PyList_SET_ITEM(list, at, identity);
     }
     return list;
 }

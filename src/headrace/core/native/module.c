@@ -1,8 +1,5 @@
 /* headrace.core._native: plain updates decided without Python objects. See core/plain.py. */
-#include "decide.h"
-#include "identity.h"
-
-enum { MOST_BODY = 1048576 };
+#include "slice.h"
 
 PyDoc_STRVAR(scan_doc, "scan(body) -> (identities, primary, update id or None, note) | None\n\n"
                        "Read a plain update; None for one that core/update.py has to read.");
@@ -35,10 +32,6 @@ static PyObject *scanned_of(PyObject *body)
     return answer;
 }
 
-/* Whether a call is under way: its buffers are everybody's. Making an object may run other Python code (a collection's
- * finalizers, `bucket_of`), and that may let another thread in; whoever comes meanwhile is left to Python. */
-static int busy;
-
 static PyObject *scan(PyObject *module, PyObject *body)
 {
     (void)module;
@@ -50,18 +43,37 @@ static PyObject *scan(PyObject *module, PyObject *body)
     return answer;
 }
 
-static int holds_lists(PyObject *lists, int count)
-{
-    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(lists); i++)
-        if (!PyList_Check(PyList_GET_ITEM(lists, i)))
-            return 0;
-    return PyList_GET_SIZE(lists) == count;
-}
-
 PyDoc_STRVAR(apply_doc,
              "apply(stored or None, note, identities, profile id, ordinal, now_ms, now, plan, exports)\n"
              "-> (profile or None, held, ordinal and version before, epoch, older, ends) | None\n\n"
              "Fold the note of a plain update into a profile's bytes; None where core/step.py has to.");
+
+static int list_end(void *whom, Span namespace, int member, Span since)
+{
+    PyObject *one = Py_BuildValue("(s#Os#)", namespace.at, (Py_ssize_t)namespace.size, member ? Py_True : Py_False,
+                                  since.at, (Py_ssize_t)SINCE);
+    int failed = one == NULL || PyList_Append(whom, one);
+    Py_XDECREF(one);
+    return failed;
+}
+
+/* What `apply` gives; the exports are appended last, so that a failure leaves nothing. */
+static PyObject *answer_of(const Plan *plan, const Change *change, const Applied *applied, PyObject *out)
+{
+    PyObject *held = PyTuple_New(plan->count), *ends = PyList_New(0), *answer = NULL;
+    for (int f = 0; held != NULL && f < plan->count; f++)
+        PyTuple_SET_ITEM(held, f, Py_NewRef(applied->reasons[f]));
+    if (held != NULL && ends != NULL && !tell_ends(change, list_end, ends))
+        answer = Py_BuildValue("(OOLLLiO)", applied->profile != NULL ? applied->profile : Py_None, held,
+                               (long long)applied->before.ordinal, (long long)applied->before.version,
+                               (long long)applied->before.epoch, applied->older, ends);
+    for (int f = 0; answer != NULL && f < plan->count; f++)
+        if (applied->exports[f] != NULL && PyList_Append(PyList_GET_ITEM(out, f), applied->exports[f]))
+            Py_CLEAR(answer);
+    Py_XDECREF(held);
+    Py_XDECREF(ends);
+    return answer;
+}
 
 static PyObject *apply(PyObject *module, PyObject *const *given, Py_ssize_t count)
 {
@@ -71,6 +83,8 @@ static PyObject *apply(PyObject *module, PyObject *const *given, Py_ssize_t coun
         return PyErr_Format(PyExc_TypeError, "apply takes what its docstring says");
     const Plan *plan = PyCapsule_GetPointer(given[7], "headrace.plan");
     Span now = text_of(given[6]);
+    Named identities[MOST_IDENTITIES];
+    Py_ssize_t identity_count = PyList_GET_SIZE(given[2]);
     Change change = {0};
     change.profile_id = given[3];
     change.ordinal_object = given[4];
@@ -82,15 +96,27 @@ static PyObject *apply(PyObject *module, PyObject *const *given, Py_ssize_t coun
         return NULL;
     if (!holds_lists(given[8], plan->count))
         return PyErr_Format(PyExc_TypeError, "exports are to be a list for each of the %d flows", plan->count);
-    if (busy || now.size != SINCE || change.ordinal < 0 || change.now_ms < 0)
+    if (busy || now.size != SINCE || change.ordinal < 0 || change.now_ms < 0 || identity_count > MOST_IDENTITIES)
         Py_RETURN_NONE;
+    for (Py_ssize_t i = 0; i < identity_count; i++) {
+        PyObject *identity = PyList_GET_ITEM(given[2], i);
+        identities[i] = (Named){text_of(PyTuple_GET_ITEM(identity, 0)), text_of(PyTuple_GET_ITEM(identity, 1))};
+        if (identities[i].namespace.at == NULL || identities[i].id.at == NULL)
+            return NULL;
+    }
     PyObject *answer = NULL;
+    Applied applied;
     busy = 1;
-    int found = applied(given[0], given[1], given[2], &change, now.at, plan, given[8], &answer);
+    int found = apply_note(given[0] != Py_None ? given[0] : NULL, bytes_of(given[1]), identities, (int)identity_count,
+                           &change, now.at, plan, &applied);
+    if (found == DONE) {
+        answer = answer_of(plan, &change, &applied, given[8]);
+        forget(plan, &applied);
+    }
     busy = 0;
     if (found == NOT_PLAIN)
         Py_RETURN_NONE;
-    if (found == FAILED && !PyErr_Occurred())
+    if (answer == NULL && !PyErr_Occurred())
         PyErr_NoMemory();
     return answer;
 }
@@ -174,5 +200,8 @@ PyMODINIT_FUNC PyInit__native(void)
     known.trigger_off = PyUnicode_InternFromString("trigger-off");
     known.same_value = PyUnicode_InternFromString("same-value");
     known.catch_up = PyUnicode_InternFromString("catch-up");
-    return PyErr_Occurred() ? NULL : PyModule_Create(&definition);
+    PyObject *module = PyErr_Occurred() || PyType_Ready(&slice_type) ? NULL : PyModule_Create(&definition);
+    if (module != NULL && PyModule_AddObjectRef(module, "Slice", (PyObject *)&slice_type))
+        Py_CLEAR(module);
+    return module;
 }

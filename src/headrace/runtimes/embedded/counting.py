@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from typing import Final
 
 from headrace.core.flow import Snapshot
-from headrace.runtimes.embedded.decision import Made
+from headrace.core.model import Export
 from headrace.state import records
+
+_TRIGGERS: Final = ("segment", "identity", "attribute")
+"""As C numbers them."""
+
+ByC = tuple[int, int, int, list[int], list[tuple[int, tuple[int, ...]]]]
+"""Inputs accepted, profiles made, memberships that came too late, inputs by decision, and per flow the bytes of its
+exports and how many fired which triggers, by their bits."""
 
 
 class Counting:
     """See the module.
 
     Args:
-        totals: Counted into: notes at once, everything else by ``fold``.
+        totals: Counted into: decisions by ``fold``, everything else at once.
         snapshot: The flows.
     """
 
@@ -36,27 +44,39 @@ class Counting:
         """Something of ``reasons.NOTES`` happened."""
         self._totals.notes[code] = self._totals.notes.get(code, 0) + times
 
-    def fold(self, decisions: Iterable[tuple[str, ...]], made: Sequence[list[Made]]) -> None:
-        """Fold what the batch did into the totals of each flow.
+    def made(self, flow: int, export: Export) -> None:
+        """A flow, by its index, exported."""
+        counted = self._flows[flow]
+        cause = export.cause
+        self._exported(counted, cause.triggers or [cause.kind], 1, len(export.data))
 
-        Args:
-            decisions: The journal's different decisions, in order.
-            made: Per flow its exports.
-        """
+    def _exported(self, counted: records.FlowTotals, triggers: Sequence[str], times: int, size_bytes: int) -> None:
+        counted.exported += times
+        counted.bytes += size_bytes
+        for trigger in triggers:
+            counted.triggers[trigger] = counted.triggers.get(trigger, 0) + times
+
+    def by_c(self, counted: ByC) -> None:
+        """What C decided (``Slice.counted``)."""
+        accepted, profiles, older, places, flows = counted
+        self._accepted += accepted
+        self._totals.profiles += profiles
+        if older:
+            self.note("older-membership", older)
+        self._counts += [0] * (len(places) - len(self._counts))
+        for place, n in enumerate(places):
+            self._counts[place] += n
+        for of_one, (size_bytes, fired) in zip(self._flows, flows, strict=True):
+            of_one.bytes += size_bytes
+            for mask, n in enumerate(fired):
+                if n:
+                    self._exported(of_one, [name for bit, name in enumerate(_TRIGGERS) if mask >> bit & 1], n, 0)
+
+    def fold(self, decisions: Sequence[tuple[str, ...]]) -> None:
+        """Fold what the batch decided, the journal's different decisions in order, into the totals of each flow."""
         self._totals.accepted += self._accepted
-        for held, n in zip(decisions, self._counts, strict=True):
+        for held, n in zip(decisions, self._counts, strict=False):
             for counted, reason in zip(self._flows, held, strict=True):
                 counted.accepted += n
                 if reason and n:
                     counted.held[reason] = counted.held.get(reason, 0) + n
-        for counted, exports in zip(self._flows, made, strict=True):
-            counted.exported += len(exports)
-            triggers: dict[str, int] = counted.triggers
-            size_bytes = 0
-            for _, export, _ in exports:
-                size_bytes += len(export.data)
-                cause = export.cause
-                fired: list[str] = cause.triggers
-                for trigger in fired or [cause.kind]:
-                    triggers[trigger] = triggers.get(trigger, 0) + 1
-            counted.bytes += size_bytes

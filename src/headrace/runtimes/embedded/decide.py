@@ -33,6 +33,9 @@ from headrace.state import records
 from headrace.state.base import Batch, State
 from headrace.state.keys import Keys
 
+_Told = tuple[list[tuple[str, int, str, bool, str]], list[tuple[tuple[str, ...], str]]]
+"""As ``Slice.told`` gives it."""
+
 _KINDS: Final = {
     Tick: records.TICK,
     Backfill: records.BACKFILL,
@@ -70,13 +73,13 @@ class Decider:
         self._planned: tuple[Snapshot, Any] | None = None
         self._installation_key = installation_key
         self._window_ms = dedup_window_ms
-        self._rows: Recent[Identity, Row] = Recent(2 * cached)
+        self._rows: Recent[bytes, Row] = Recent(2 * cached)
         self._profiles: Recent[str, bytes] = Recent(cached)
         self.base_from = 0
 
     @property
     def plan(self) -> Any:
-        """The snapshot for ``plain.apply``; None where Python decides."""
+        """The snapshot for ``plain.Slice``; None where Python decides."""
         if self._planned is None or self._planned[0] is not self.snapshot:
             self._planned = (self.snapshot, plain.plan(self.snapshot) if self._by_c else None)
         return self._planned[1]
@@ -105,6 +108,8 @@ class Decider:
         keys = self._keys
         lookup = Lookup(self._state, keys, self._rows, self._profiles, self._installation_key, now_ms)
         under_way = _Deciding(self, lookup, batches, commands, first, now_ms, totals, repeats, named)
+        if self.plan is not None:
+            under_way.have_c_decide(self.plan, keys.identities, self._rows, self._profiles)
         decision = under_way.run()
         lookup.write(batch, first, self._window_ms)
         under_way.marks.write(batch, keys, first)
@@ -132,20 +137,33 @@ class _Deciding:
         self._entries = Entries(lookup, decider.base_from)
         self._out = Decision(len(self._snapshot.flows), len(batches))
         self._counting = Counting(totals, self._snapshot)
-        self._plan: Any = decider.plan
-        self._apply: Any = plain.apply
-        self._now = from_ms(now_ms)
+        self._base_from = decider.base_from
+        self._slice: Any = None
         self._parser = Parser(
-            batches, lookup, self._out, totals, stamped=self._snapshot.merge_by == "timestamp",
-            scan=plain.scan if self._plan is not None else None, repeats=repeats,
+            batches, lookup, self._out, totals, stamped=self._snapshot.merge_by == "timestamp", repeats=repeats,
         )  # fmt: skip
         self._repeat_held = ("repeat",) * len(self._snapshot.flows)
         self._overflowing = bool(self._snapshot.overflowing)
         self._consents = any(flow.consent is not None for flow in self._snapshot.flows)
         self.marks = Marks(self._snapshot, lookup)
 
+    def have_c_decide(
+        self, plan: Any, key_prefix: bytes, rows: Recent[bytes, Row], profiles: Recent[str, bytes]
+    ) -> None:  # fmt: skip
+        """Have C decide what it does; see ``plain.Slice``."""
+        lookup, guards = self._lookup, self._guards
+        self._slice = plain.Slice(
+            (
+                plan, Row, key_prefix, rows.young, rows.old, profiles.young, profiles.old, lookup.changed,
+                lookup.pointed, lookup.names, lookup.seen, lookup.new_ids, *self._entries.columns, self._out.exports,
+            ),
+            self._now_ms, from_ms(self._now_ms), self._base_from, guards.most, not guards.unstitchable,
+        )  # fmt: skip
+
     def run(self) -> Decision:
         parser = self._parser
+        if self._slice is not None:
+            self._run_by_c()
         while parsed := parser.next_slice():
             self._lookup.prefetch(parsed)
             for one in parsed:
@@ -157,7 +175,7 @@ class _Deciding:
             self._apply_command(command)
         for refused in self._out.refused:
             refused.sort(key=lambda one: one.index)  # some are found out only when they are stored
-        self._counting.fold(self._entries.decisions, self._out.exports)
+        self._counting.fold(list(self._entries.decisions))
         self._out.soonest_ms = self.marks.soonest_ms
         self._out.journal = self._entries.block(
             self._first, self._now_ms, self._snapshot.version, parser.names, sorted(self._snapshot.overflowing)
@@ -165,7 +183,43 @@ class _Deciding:
         self._out.last = self._ordinal - 1
         return self._out
 
-    # -- deciding ---------------------------------------------------------------------------------
+    # -- by C -------------------------------------------------------------------------------------
+
+    def _run_by_c(self) -> None:
+        """Have C read and decide, slice by slice, and decide here what it leaves."""
+        parser, lookup, by_c = self._parser, self._lookup, self._slice
+        while size := parser.fill(by_c):
+            lookup.prefetch(parser.left, by_c.look())
+            left = iter(parser.left)
+            at = 0
+            while True:
+                to: int = by_c.decide(at, self._ordinal)
+                self._ordinal += to - at
+                self._hear(by_c.told())
+                if to == size:
+                    break
+                read = by_c.left(to)
+                one = next(left) if read is None else parser.parse(*read)
+                if one is not None:
+                    self._apply_update(one)
+                at = to + 1
+        self._counting.by_c(by_c.counted())
+
+    def _hear(self, told: _Told | None) -> None:
+        """What C tells of memberships that may end by themselves, and of what flows held back."""
+        if told is None:
+            return
+        ends, held_back = told
+        for profile_id, ordinal, namespace, member, since in ends:
+            at_ms = end_ms(
+                namespace, Membership(member, since, None, ordinal, self._now_ms), self._snapshot.lifetimes
+            )
+            if at_ms:
+                self.marks.end(profile_id, [at_ms])
+        for held, profile_id in held_back:
+            self.marks.hold_back(held, profile_id)
+
+    # -- by Python --------------------------------------------------------------------------------
 
     def _apply_update(self, one: Parsed) -> None:
         lookup, digest = self._lookup, one.digest
@@ -179,47 +233,13 @@ class _Deciding:
             found = Link(row.profile_id, (), one.identities)
         else:
             lookup.at_hand.clear()
-            rows = {i: lookup.rows.get(i) for i in one.identities}
+            rows = {i: lookup.row(i) for i in one.identities}
             found = link(one.identities, one.primary, rows, lookup.count, self._guards)
         named = self._named[self._ordinal - self._first] if self._named is not None else ""
         profile_id = found.profile_id or lookup.new_name(one.primary, self._ordinal, named)
-        simple = one.note is not None and not found.absorbed and not found.refused
-        if not simple or not self._apply_plain(one, profile_id, made=not found.profile_id, indexed=row is not None):
-            self._apply_any(one, found, profile_id, indexed=row is not None)
+        self._step(one, found, profile_id, indexed=row is not None)
 
-    def _apply_plain(self, one: Parsed, profile_id: str, *, made: bool, indexed: bool) -> bool:
-        """Have C decide an update that it has read; false where it leaves that to Python."""
-        lookup, ordinal, now_ms = self._lookup, self._ordinal, self._now_ms
-        stored = None if made else lookup.stored(profile_id)
-        if stored is None and not made:
-            return False  # the index tells of a profile that is not there, which Python stops at
-        done: Any = self._apply(
-            stored, one.note, one.identities, profile_id, ordinal, now_ms, self._now, self._plan, self._out.exports,
-        )  # fmt: skip
-        if done is None:
-            return False
-        encoded, held, before, version, epoch, older, ends = done
-        if encoded is not None:
-            self._entries.base_of(None if made else profile_id, before, version)
-            lookup.put(profile_id, encoded)
-            for namespace, member, since in ends:
-                membership = Membership(member, since, None, ordinal, now_ms)
-                at_ms = end_ms(namespace, membership, self._snapshot.lifetimes)
-                if at_ms:
-                    self.marks.end(profile_id, [at_ms])
-            if not indexed:
-                self._point(one.identities, Row(profile_id, epoch))
-            if made:
-                self._totals.profiles += 1
-        if older:
-            self._counting.note("older-membership", older)
-        if self._overflowing:
-            self.marks.hold_back(held, profile_id)
-        self._journal(records.UPDATE, one.body, one.source, profile_id, held, counted=True)
-        return True
-
-    def _apply_any(self, one: Parsed, found: Link, profile_id: str, *, indexed: bool) -> None:
-        """Decide any update, by Python."""
+    def _step(self, one: Parsed, found: Link, profile_id: str, *, indexed: bool) -> None:
         lookup, update, digest = self._lookup, one.update, one.digest
         envelope = lookup.existing(profile_id, fresh=indexed) if found.profile_id else None
         absorbed = [lookup.existing(other) for other in found.absorbed]
@@ -254,11 +274,10 @@ class _Deciding:
 
     def _row_of(self, identities: list[Identity]) -> Row | None:
         """Whose update it is, where the index says the same profile of all its identities, as of most updates."""
-        rows = self._lookup.rows
-        row = rows.get(identities[0])
-        if row is not None and len(identities) > 1:
-            for identity in identities:
-                if rows.get(identity) != row:
+        row = self._lookup.row(identities[0])
+        if row is not None:
+            for identity in identities[1:]:
+                if self._lookup.row(identity) != row:
                     return None
         return row
 
@@ -266,7 +285,8 @@ class _Deciding:
         """Point identities at their profile: new ones, and all of absorbed profiles."""
         lookup = self._lookup
         row = Row(envelope.profile_id, envelope.epoch)
-        self._point(found.identities, row)
+        for identity in found.identities:
+            lookup.point(identity, row)
         for other in absorbed:
             for namespace, ids in other.identities.items():
                 for key in ids:
@@ -275,18 +295,13 @@ class _Deciding:
             self.marks.inherit(envelope.profile_id, other.profile_id)
             self._totals.joined += 1
 
-    def _point(self, identities: Sequence[Identity], row: Row) -> None:
-        for identity in identities:
-            if self._lookup.rows.get(identity) != row:
-                self._lookup.point(identity, row)
-
     def _forget(self, profile_id: str) -> None:
         self._lookup.put(profile_id, None)
         self._totals.profiles -= 1
 
     def _repeat(self, one: Parsed) -> None:
         self._totals.repeats += 1
-        row = self._lookup.rows.get(one.primary)
+        row = self._lookup.row(one.primary)
         profile_id = row.profile_id if row else ""
         self._journal(records.REPEAT, one.body, one.source, profile_id, self._repeat_held, counted=False)
 
@@ -323,6 +338,7 @@ class _Deciding:
         held = tuple(done.held)
         for index, bucket, export in done.exports:
             self._out.exports[index].append((bucket, export, None))
+            self._counting.made(index, export)
             if self._consents and WITHDRAWN in export.cause.triggers:
                 self._withdrawn(self._snapshot.flows[index].id, export)
         for code, n in done.notes.items():

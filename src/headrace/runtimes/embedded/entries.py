@@ -50,6 +50,13 @@ class Entries:
         self._sources.append(source)
         return place
 
+    @property
+    def columns(self) -> tuple[object, ...]:
+        """Kinds, bodies, sources, profiles, decisions by index, the different decisions, bases: for C to add to."""
+        return (
+            self._kinds, self._bodies, self._sources, self._named, self._decision, self.decisions, self._bases,
+        )  # fmt: skip
+
     def linked(self, indexes: list[int]) -> None:
         """Only these identities of the input at hand, by index, became its profile's."""
         self._links[len(self._kinds)] = indexes
@@ -62,15 +69,8 @@ class Entries:
         elif absorbed:
             self._bases[place] = [lookup.stored(e.profile_id) or b"" for e in (envelope, *absorbed)]
             self._absorbed[place] = [e.profile_id for e in absorbed]
-        else:
-            self.base_of(envelope.profile_id, envelope.ordinal, envelope.version)
-
-    def base_of(self, profile_id: str | None, ordinal: int, version: int) -> None:
-        """The same of a profile that joins none, with its ordinal and version as they were; None for a new one."""
-        if profile_id is None:
-            self._bases[len(self._kinds)] = []
-        elif ordinal < self._base_from or not version % _BASE_VERSIONS:
-            self._bases[len(self._kinds)] = [self._lookup.stored(profile_id) or b""]
+        elif envelope.ordinal < self._base_from or not envelope.version % _BASE_VERSIONS:
+            self._bases[place] = [lookup.stored(envelope.profile_id) or b""]
 
     def block(
         self, first: int, now_ms: int, version: str, names: list[str], overflowing: list[str]

@@ -7,7 +7,7 @@ the state only ahead, for many inputs at once (``prefetch``); what was changed i
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from headrace.core.envelope import Envelope, decode
 from headrace.core.link import Row, name
@@ -21,24 +21,35 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
+Needs = tuple[Sequence[bytes], Sequence[str], Sequence[list[bytes]], Sequence[bytes]]
+"""What updates need: keys of identities; ids of profiles; of each update about nobody who is at hand the keys of its
+identities, the primary one first; digests of update ids."""
+
+NO_NEEDS: Final[Needs] = ((), (), (), ())
+
+
 class Recent(Generic[K, V]):
     """A bounded cache in two generations: what was not used during the last one is dropped.
 
     Turned over between batches only, so that nothing a batch has changed can fall out before it is stored.
+
+    Attributes:
+        young: What was used during this generation.
+        old: What was during the last one.
     """
 
-    __slots__ = ("_most", "_old", "young")
+    __slots__ = ("_most", "old", "young")
 
     def __init__(self, most: int) -> None:
         self._most = most
         self.young: dict[K, V] = {}
-        self._old: dict[K, V] = {}
+        self.old: dict[K, V] = {}
 
     def get(self, key: K) -> V | None:
         """What is kept, from now on as used; None for nothing."""
         found = self.young.get(key)
         if found is None:
-            found = self._old.get(key)
+            found = self.old.get(key)
             if found is not None:
                 self.young[key] = found
         return found
@@ -46,12 +57,12 @@ class Recent(Generic[K, V]):
     def drop(self, key: K) -> None:
         """Keep it no more."""
         self.young.pop(key, None)
-        self._old.pop(key, None)
+        self.old.pop(key, None)
 
     def turn(self) -> None:
         """Begin a generation, when the present one is full."""
         if len(self.young) > self._most:
-            self._old = self.young
+            self.old = self.young
             self.young = {}
 
 
@@ -61,7 +72,7 @@ class Lookup:
     Args:
         state: Where profiles, identities and update ids lie.
         keys: Of the sandbox.
-        rows: Cache of the identity index, kept from batch to batch.
+        rows: Cache of the identity index by key, kept from batch to batch.
         profiles: Cache of profiles, likewise.
         installation_key: Names profiles.
         now_ms: Time of the batch.
@@ -69,22 +80,25 @@ class Lookup:
     Attributes:
         at_hand: Profiles decoded for the input at hand; whoever begins another clears it.
         seen: Digest of an update id to whether it came before.
-        rows: Whose each identity is that was read ahead.
+        new_ids: Digests of the update ids that came in this batch.
+        rows: Whose each identity is that was read ahead, by its key.
+        names: What profiles to be made of identities are called, by key.
+        changed: Profiles that the batch changed, None for gone.
+        pointed: Rows of the identity index that it wrote, by key, None for gone.
     """
 
     def __init__(
-        self, state: State, keys: Keys, rows: Recent[Identity, Row], profiles: Recent[str, bytes],
+        self, state: State, keys: Keys, rows: Recent[bytes, Row], profiles: Recent[str, bytes],
         installation_key: bytes, now_ms: int,
     ) -> None:  # fmt: skip
         self._state, self._keys = state, keys
         self._rows, self._profiles = rows, profiles
         self._installation_key, self._now_ms = installation_key, now_ms
-        self._dirty: dict[str, bytes | None] = {}
-        self._index: dict[Identity, Row | None] = {}
-        self._names: dict[Identity, str] = {}
-        """What profiles to be made of identities are called."""
+        self.changed: dict[str, bytes | None] = {}
+        self.pointed: dict[bytes, Row | None] = {}
+        self.names: dict[bytes, str] = {}
         self._asked: list[bytes] = []
-        self._new_ids: list[bytes] = []
+        self.new_ids: list[bytes] = []
         self.at_hand: dict[str, Envelope] = {}
         self.seen: dict[bytes, bool] = {}
         self.rows = rows.young
@@ -96,45 +110,54 @@ class Lookup:
         if digest not in self.seen:
             self._asked.append(digest)
 
-    def prefetch(self, updates: Sequence[Parsed]) -> None:
-        """One read for identities and update ids, one for profiles."""
+    def prefetch(self, updates: Sequence[Parsed], more: Needs = NO_NEEDS) -> None:
+        """One read for identities and update ids, one for profiles.
+
+        Args:
+            updates: What is decided next.
+            more: What else is needed.
+        """
         rows = self._rows
-        ids: set[str] = set()
-        wanted: dict[Identity, None] = {}
-        unknown: list[Parsed] = []
+        wanted, unread, unknown, digests = list(more[0]), list(more[1]), list(more[2]), list(more[3])
         for update in updates:
             known = False
-            for identity in update.identities:
-                row = rows.get(identity)
+            keys = [self.key(identity) for identity in update.identities]
+            for key in keys:
+                row = rows.get(key)
                 if row is None:
-                    wanted[identity] = None
+                    wanted.append(key)
                 else:
-                    ids.add(row.profile_id)
+                    unread.append(row.profile_id)
                     known = True
             if not known:
-                unknown.append(update)
-        digests, self._asked = self._asked, []
-        keys = self._keys
-        asked = [keys.identity(namespace, key) for namespace, key in wanted]
-        asked += [keys.update_id(digest) for digest in digests]
-        stored = self._state.get_many(asked)
-        for identity, value in zip(wanted, stored, strict=False):
+                unknown.append([self.key(update.primary), *keys])
+        digests += self._asked
+        self._asked = []
+        self._read(wanted, unread, unknown, digests)
+
+    def _read(
+        self, wanted: list[bytes], unread: list[str], unknown: list[list[bytes]], digests: list[bytes]
+    ) -> None:  # fmt: skip
+        rows, keys = self._rows.young, self._keys
+        wanted, ids = list(dict.fromkeys(wanted)), dict.fromkeys(unread)
+        stored = self._state.get_many([*wanted, *(keys.update_id(digest) for digest in digests)])
+        for key, value in zip(wanted, stored, strict=False):
             if value is not None:
                 found = records.decode_index_row(value)
-                rows.young[identity] = Row(found.profile_id, found.epoch)
-                ids.add(found.profile_id)
+                rows[key] = Row(found.profile_id, found.epoch)
+                ids[found.profile_id] = None
         for digest, value in zip(digests, stored[len(wanted) :], strict=True):
             self.seen[digest] = value is not None and int.from_bytes(value, "big") > self._now_ms
-        for update in unknown:
-            if not any(identity in rows.young for identity in update.identities):
-                made = self._names[update.primary] = name(self._installation_key, update.primary)
-                ids.add(made)
+        for of_one in unknown:
+            if not any(key in rows for key in of_one):
+                made = self.names[of_one[0]] = name(self._installation_key, keys.identity_of(of_one[0]))
+                ids[made] = None
         self.prefetch_profiles(ids)
 
     def prefetch_profiles(self, ids: Iterable[str]) -> None:
         """One read for the profiles that are neither changed nor kept."""
-        recent, dirty, keys = self._profiles, self._dirty, self._keys
-        wanted = [one for one in ids if one not in dirty and recent.get(one) is None]
+        recent, changed, keys = self._profiles, self.changed, self._keys
+        wanted = [one for one in ids if one not in changed and recent.get(one) is None]
         stored = self._state.get_many([keys.profile(profile_id) for profile_id in wanted])
         for profile_id, value in zip(wanted, stored, strict=True):
             if value is not None:
@@ -142,12 +165,20 @@ class Lookup:
 
     # -- now --------------------------------------------------------------------------------------
 
+    def key(self, identity: Identity) -> bytes:
+        """Key of an identity's row."""
+        return self._keys.identity(identity.namespace, identity.id)
+
+    def row(self, identity: Identity) -> Row | None:
+        """Whose an identity is that was read ahead."""
+        return self.rows.get(self.key(identity))
+
     def stored(self, profile_id: str) -> bytes | None:
         """A profile's bytes as of now; None when it does not exist."""
-        changed = self._dirty.get(profile_id)
+        changed = self.changed.get(profile_id)
         if changed is not None:
             return changed
-        return None if profile_id in self._dirty else self._profiles.young.get(profile_id)
+        return None if profile_id in self.changed else self._profiles.young.get(profile_id)
 
     def profile(self, profile_id: str) -> Envelope | None:
         """A profile as of now, decoded once an input."""
@@ -182,7 +213,7 @@ class Lookup:
             ordinal: The input's.
             before: What it was called, when a journal is folded again: a profile erased since may have had the name.
         """
-        plain = self._names.get(primary) or name(self._installation_key, primary)
+        plain = self.names.get(self.key(primary)) or name(self._installation_key, primary)
         taken = self.stored(plain) is not None
         if taken or (before and before != plain):
             other = name(self._installation_key, primary, ordinal)
@@ -199,27 +230,29 @@ class Lookup:
 
     def put(self, profile_id: str, encoded: bytes | None) -> None:
         """A profile is this from now on; None for gone."""
-        self._dirty[profile_id] = encoded
+        self.changed[profile_id] = encoded
 
     def point(self, identity: Identity, row: Row) -> None:
         """An identity is of this profile from now on."""
-        self.rows[identity] = row
-        self._index[identity] = row
+        key = self.key(identity)
+        if self.rows.get(key) != row:
+            self.rows[key] = self.pointed[key] = row
 
     def unpoint(self, identity: Identity) -> None:
         """An identity is of no profile any more."""
-        self._rows.drop(identity)
-        self._index[identity] = None
+        key = self.key(identity)
+        self._rows.drop(key)
+        self.pointed[key] = None
 
     def came(self, digest: bytes) -> None:
         """An update id has come now."""
         self.seen[digest] = True
-        self._new_ids.append(digest)
+        self.new_ids.append(digest)
 
     def take_back(self, digest: bytes) -> None:
         """Its update was refused after all."""
         self.seen[digest] = False
-        self._new_ids.remove(digest)
+        self.new_ids.remove(digest)
 
     def write(self, batch: Batch, first: int, window_ms: int) -> None:
         """Put all changes into the batch, and keep the profiles.
@@ -230,22 +263,20 @@ class Lookup:
             window_ms: How long update ids are remembered.
         """
         keys, recent = self._keys, self._profiles
-        for profile_id, encoded in self._dirty.items():
+        for profile_id, encoded in self.changed.items():
             if encoded is None:
                 batch.delete(keys.profile(profile_id))
                 recent.drop(profile_id)
             else:
                 batch.put(keys.profile(profile_id), encoded)
                 recent.young[profile_id] = encoded
-        for identity, row in self._index.items():
+        for key, row in self.pointed.items():
             if row is None:
-                namespace, key = identity
-                batch.delete(keys.identity(namespace, key))
+                batch.delete(key)
             else:
-                namespace, key = identity
-                batch.put(keys.identity(namespace, key), records.encode((row.profile_id, row.epoch)))
-        if self._new_ids:
+                batch.put(key, records.encode(row))
+        if self.new_ids:
             expiry = self._now_ms + window_ms
-            for digest in self._new_ids:
+            for digest in self.new_ids:
                 batch.put(keys.update_id(digest), expiry.to_bytes(8, "big"))
-            batch.put(keys.numbered(TIMER, expiry, 0, first), b"".join(self._new_ids))
+            batch.put(keys.numbered(TIMER, expiry, 0, first), b"".join(self.new_ids))

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from headrace.core.model import Identity
-from headrace.core.update import Update, parse_update
+from headrace.core.update import Update
 
 REPEATED: Final = b"repeated"
 """In place of an update id's digest: known to be a repeat."""
@@ -15,9 +14,10 @@ class Parsed:
     """An update of a slice.
 
     Attributes:
-        identities: See ``core.update.Update``.
-        primary: Likewise.
-        note: What C noted of a plain update; None of any other.
+        update: The update, decoded.
+        identities: Its identities.
+        primary: The one of them that leads.
+        body: Its bytes.
         digest: Of its id; None where it has none.
         number: Its batch.
         index: Its place there.
@@ -25,30 +25,19 @@ class Parsed:
     """
 
     __slots__ = (
-        "_stamped",
-        "_update",
         "body",
         "digest",
         "identities",
         "index",
-        "note",
         "number",
         "primary",
         "source",
+        "update",
     )
 
     def __init__(
-        self, identities: list[Identity], primary: Identity, update: Update | None, note: bytes | None,
-        digest: bytes | None, body: bytes, number: int, index: int, source: int, *, stamped: bool,
+        self, update: Update, digest: bytes | None, body: bytes, number: int, index: int, source: int
     ) -> None:  # fmt: skip
-        self.identities, self.primary, self.note = identities, primary, note
-        self._update, self._stamped = update, stamped
+        self.update, self.identities, self.primary = update, update.identities, update.primary
         self.digest, self.body = digest, body
         self.number, self.index, self.source = number, index, source
-
-    @property
-    def update(self) -> Update:
-        """The update, decoded; a plain one only now."""
-        if self._update is None:
-            self._update = parse_update(self.body, stamped=self._stamped)
-        return self._update

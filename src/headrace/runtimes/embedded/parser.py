@@ -1,4 +1,4 @@
-"""Reads the updates of a batch: by C where they are plain, else by ``core.update``."""
+"""Reads the updates of a batch: by ``core.update``, or by C as far as that goes."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any, Final
 
-from headrace.core.model import Identity
-from headrace.core.update import Update, parse_update
+from headrace.core import plain
+from headrace.core.update import parse_update
 from headrace.errors import UpdateRefusedError
 from headrace.runtimes.embedded.decision import Decision
 from headrace.runtimes.embedded.lookup import Lookup
@@ -16,8 +16,8 @@ from headrace.sources.base import Batch as SourceBatch
 from headrace.sources.base import Refused
 from headrace.state import records
 
-_SLICE: Final = 64
-"""Updates that are decoded before they are decided: so much stays in the processor's cache."""
+_AT_ONCE: Final = plain.AT_ONCE
+"""Updates that are read before they are decided: so much stays in the processor's cache."""
 
 
 class Parser:
@@ -29,75 +29,101 @@ class Parser:
         out: Refusals go here.
         totals: They are counted into.
         stamped: Also read the updates' own times.
-        scan: Reads plain updates (``core.plain``); None to have all decoded.
         repeats: Indexes of updates that were repeats, when a journal is folded again.
 
     Attributes:
         names: The sources.
+        left: What C left of the updates that it was last given to read.
     """
 
     def __init__(
         self, batches: Sequence[SourceBatch], lookup: Lookup, out: Decision, totals: records.Totals, *, stamped: bool,
-        scan: Any, repeats: frozenset[int] | None,
+        repeats: frozenset[int] | None,
     ) -> None:  # fmt: skip
         self._batches, self._lookup, self._out, self._totals = batches, lookup, out, totals
-        self._stamped, self._scan, self._repeats = stamped, scan, repeats
+        self._stamped, self._repeats = stamped, repeats
         self.names: list[str] = []
-        self._places: list[tuple[int, int, int]] = []
-        self._at = 0
-        for number, batch in enumerate(batches):
+        self.left: list[Parsed] = []
+        self._sources: list[int] = []
+        self._number = self._index = 0
+        for batch in batches:
             if batch.source not in self.names:
                 self.names.append(batch.source)
-            source = self.names.index(batch.source)
+            self._sources.append(self.names.index(batch.source))
             totals.received += len(batch.bodies)
-            self._places += [(number, index, source) for index in range(len(batch.bodies))]
 
     def next_slice(self) -> list[Parsed]:
         """The next updates that are not refused, in order; none at the end."""
         found: list[Parsed] = []
-        while not found and self._at < len(self._places):
-            for number, index, source in self._places[self._at : self._at + _SLICE]:
-                one = self._parse(number, index, source)
-                if one is not None:
-                    found.append(one)
-            self._at += _SLICE
+        while len(found) < _AT_ONCE and self._more():
+            one = self._next()
+            if one is not None:
+                found.append(one)
         return found
 
-    def _parse(self, number: int, index: int, source: int) -> Parsed | None:
-        """Decode one update, with the digest of its id; None where it is refused."""
+    def fill(self, by_c: Any) -> int:
+        """Have C read the next updates that are not refused (``plain.Slice``), in order; how many there are."""
+        by_c.clear()
+        self.left = []
+        size = 0
+        while size < _AT_ONCE and self._more():
+            batch = self._batches[self._number]
+            end = min([one.index for one in batch.refused if one.index >= self._index], default=len(batch.bodies))
+            source = self._sources[self._number]
+            read: int = by_c.read(batch.bodies, batch.ids, self._index, end, self._number, source)
+            self._index += read
+            size += read
+            if size < _AT_ONCE and self._index < len(batch.bodies):
+                one = self._next()
+                if one is not None:
+                    by_c.leave()
+                    self.left.append(one)
+                    size += 1
+        return size
+
+    def _more(self) -> bool:
+        """Whether an update is next; go on to its batch."""
+        while self._number < len(self._batches):
+            if self._index < len(self._batches[self._number].bodies):
+                return True
+            self._number += 1
+            self._index = 0
+        return False
+
+    def _next(self) -> Parsed | None:
+        """Decode the next update, with the digest of its id; None where it is refused."""
+        number, index = self._number, self._index
+        self._index += 1
         batch = self._batches[number]
         for before in batch.refused:
             if before.index == index:
                 self.refuse(number, before)
                 return None
-        body: bytes = batch.bodies[index]
-        scanned: Any = self._scan(body) if self._scan is not None else None
-        update: Update | None = None
-        note: bytes | None = None
-        identities: list[Identity]
-        primary: Identity
-        update_id: str | None
-        if scanned is not None:
-            identities, primary, update_id, note = scanned
-        else:
-            try:
-                update = parse_update(body, stamped=self._stamped)
-            except UpdateRefusedError as error:
-                self.refuse(number, Refused(index, error.reason, str(error)))
-                return None
-            identities, primary, update_id = update.identities, update.primary, update.update_id
-        digest = None
+        one = self.parse(batch.bodies[index], None, number, index, self._sources[number])
+        if one is not None:
+            one.digest = self._digest(batch, index, one.update.update_id)
+        return one
+
+    def parse(self, body: bytes, digest: bytes | None, number: int, index: int, source: int) -> Parsed | None:
+        """Decode an update of a batch; None where it is refused."""
+        try:
+            update = parse_update(body, stamped=self._stamped)
+        except UpdateRefusedError as error:
+            self.refuse(number, Refused(index, error.reason, str(error)))
+            return None
+        return Parsed(update, digest, body, number, index, source)
+
+    def _digest(self, batch: SourceBatch, index: int, update_id: str | None) -> bytes | None:
+        """Of the id of an update, which is asked for; None where it has none."""
         if self._repeats is not None:
-            digest = REPEATED if index in self._repeats else None
-        else:
-            if batch.ids is not None:
-                update_id = batch.ids[index] or update_id
-            if update_id is not None:
-                digest = hashlib.blake2b(update_id.encode(), digest_size=16).digest()
-                self._lookup.ask(digest)
-        return Parsed(
-            identities, primary, update, note, digest, body, number, index, source, stamped=self._stamped
-        )  # fmt: skip
+            return REPEATED if index in self._repeats else None
+        if batch.ids is not None:
+            update_id = batch.ids[index] or update_id
+        if update_id is None:
+            return None
+        digest = hashlib.blake2b(update_id.encode(), digest_size=16).digest()
+        self._lookup.ask(digest)
+        return digest
 
     def refuse(self, number: int, refused: Refused) -> None:
         """An update of this batch is not taken."""
