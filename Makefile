@@ -25,7 +25,7 @@ BESIDE = -n $(WORKERS) --dist worksteal
 # Compiled with mypyc for wheels, benchmarks and a second run of their tests; never where one develops.
 COMPILED := $(addprefix headrace/,$(addprefix core/,cause.py envelope.py export.py lifetimes.py link.py merge.py message.py paths.py \
 	prepared.py step.py times.py update.py view.py) $(addprefix destinations/,block.py dispatch.py flight.py lanes.py learning.py \
-	paced.py pending.py rates.py ready.py retries.py shards.py verdicts.py kinesis/encoder.py) state/keys.py \
+	paced.py rates.py ready.py retries.py shards.py verdicts.py kinesis/encoder.py) state/keys.py \
 	$(addprefix runtimes/embedded/,counting.py decide.py decision.py entries.py lookup.py marks.py outbox.py parsed.py parser.py settle.py tally.py))
 CC_HERE := $(shell command -v cc)
 # What C decides (core/native): one file for the compiler, one extension module beside core/plain.py.

@@ -71,7 +71,7 @@ class Road:
             write.put(self.keys.numbered(JOURNAL, self.next), records.packed(made.journal))
         for outbox, exports, known in zip(self.outboxes, made.exports, self.exports, strict=True):
             outbox.stage(write, exports)
-            known.extend(export for _, export, _ in exports)
+            known.extend(p.export for p in exports)
         self.refused += [refused for batch in made.refused for refused in batch]
         self.next = made.last + 1
         self.state.commit(write)

@@ -119,7 +119,7 @@ class Box:
     def write(self, *exports: Export) -> None:
         """Store one batch of exports, durable, and hand it over."""
         batch = self.state.batch()
-        staged = self.outbox.stage(batch, [(bucket_of(e.key), e, None) for e in exports])
+        staged = self.outbox.stage(batch, [Pending(e, bucket_of(e.key)) for e in exports])
         self.state.commit(batch)
         self.state.sync()
         self.durable = exports[-1].ordinal

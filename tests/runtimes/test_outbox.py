@@ -82,7 +82,7 @@ def test_o2_nothing_is_handed_over_before_it_is_durable() -> None:
     known = len(box.handed)
     batch = state.batch()
     export = made(100, "new")
-    staged = box.outbox.stage(batch, [(bucket_of("new"), export, None)])
+    staged = box.outbox.stage(batch, [Pending(export, bucket_of("new"))])
     state.commit(batch)
 
     async def use(_: Box) -> None:

@@ -23,7 +23,10 @@ except ImportError:
 else:
     _native.use(Identity, Cause, Export, bucket_of, NOTHING)
 
-COMPILED: Final = _native is not None
+NATIVE: Final[Any] = _native
+"""What C is compiled to; None where it is not."""
+
+COMPILED: Final[bool] = _native is not None
 """Whether plain updates are decided by C."""
 
 scan: Final[Any] = _native.scan if COMPILED else None

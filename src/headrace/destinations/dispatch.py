@@ -33,14 +33,14 @@ from headrace.destinations.halts import Counts, Halt
 from headrace.destinations.lanes import Lanes
 from headrace.destinations.learning import Learning
 from headrace.destinations.paced import Paced
-from headrace.destinations.pending import Pending, pending, pendings, prepared, settle
+from headrace.destinations.pending import Pending, answered, fit, pending, prepared, settle, sizes
 from headrace.destinations.ready import Ready
 from headrace.destinations.retries import Retries
 from headrace.destinations.shards import StreamControl
-from headrace.destinations.verdicts import Refusals, all_fit, unfit
+from headrace.destinations.verdicts import Refusals, unfit
 from headrace.errors import BugError, StateError
 
-__all__ = ["Block", "Counts", "Dispatcher", "Halt", "Pending", "pending", "pendings"]
+__all__ = ["Block", "Counts", "Dispatcher", "Halt", "Pending", "pending"]
 
 
 class Dispatcher:
@@ -139,10 +139,8 @@ class Dispatcher:
         """
         if self._prepare is not None:
             prepared(exports, self._prepare)
-        size = 0
-        for p in exports:
-            size += p.size + p.kept
-        self.bytes += size
+        size, kept = sizes(exports)
+        self.bytes += size + kept
         self.records += len(exports)
         self._lanes.add(exports)
         self._wake.set()
@@ -269,7 +267,7 @@ class Dispatcher:
     def _fitting(self, batch: list[Pending]) -> list[Pending]:
         """What the writer's limits allow; the others are settled as refused."""
         limits = self._writer.limits
-        if all_fit(batch, limits):
+        if fit(batch, min(limits.record_bytes, limits.request_bytes), limits.key_chars):
             return batch
         rest: list[Pending] = []
         for p in batch:
@@ -288,12 +286,7 @@ class Dispatcher:
             raise BugError(problem=f"{len(outcomes)} outcomes of {len(batch)} records, which W1 forbids")
         if self._flight.halt is not None:
             self._flight.lift({outcome.verdict for outcome in outcomes})
-        refused: list[Pending] = []
-        for p, outcome in zip(batch, outcomes, strict=True):
-            p.attempts += 1
-            p.outcome = outcome
-            if outcome.verdict:
-                refused.append(p)
+        refused = answered(batch, outcomes)
         delivered = batch
         if refused:
             delivered = [p for p in batch if p.outcome is not None and not p.outcome.verdict]

@@ -103,7 +103,7 @@ class Lanes:
             self._ready.extend(fresh)
         if self._blocked:
             for p in done:
-                place = (p.block.bucket, p.ordinal)
+                place = (p.bucket, p.ordinal)
                 if place in self._blocked:
                     self.released(place)
 
@@ -128,7 +128,7 @@ class Lanes:
 
     def hold(self, p: Pending) -> None:
         """It is refused for good: what follows waits until that is stored."""
-        self.refused[p.block.bucket, p.ordinal] = p
+        self.refused[p.bucket, p.ordinal] = p
 
     def stored(self, places: Sequence[tuple[int, int]]) -> None:
         """These of ``refused`` are on disk as dead letters."""

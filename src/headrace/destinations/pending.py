@@ -1,27 +1,50 @@
-"""Exports on their way."""
+"""Exports on their way, and what is asked of many of them at once.
+
+Where C is compiled, the class and all that walks over many exports are its own (``core/native/pending.h``): an export
+is looked at half a dozen times on its way, each time after thousands of others, and what an object costs then is to
+be fetched from memory. What is here is the same in Python, and what anybody reads;
+``tests/destinations/test_pending.py`` holds one against the other.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
-from headrace.core.model import Export
-from headrace.destinations.base import Outcome, Record
+from headrace.core import plain
+from headrace.core.model import Cause, Export
+from headrace.destinations.base import Outcome, Record, Verdict
 from headrace.destinations.block import Block
+
+_FEW = 15
 
 
 class Pending:
     """One export on its way.
 
+    Args:
+        export: The export.
+        bucket: Where in the outbox it is to be.
+
     Attributes:
-        key: Partition key.
-        data: The message, in the form that it is written in.
+        ordinal: The export's, as all up to ``after``.
         lane: Profile id.
-        export: The export itself.
+        export_id: 32 hexadecimal digits.
+        seq: See ``core.model.Export``.
+        version: Likewise.
+        epoch: Likewise.
+        key: Partition key.
+        message: The message.
+        cause: Why it was made.
+        made_ms: Time of the batch that made it, epoch milliseconds.
+        config: Version of the configuration.
+        after: What must be settled first.
+        bucket: Bucket of the outbox.
+        data: The message, in the form that it is written in.
+        size: Bytes a request is charged for it: data and UTF-8 key.
+        kept: Bytes of the message that are kept besides, when the record holds another form of it.
         block: Where it is stored.
         index: Its place there.
-        size: Bytes a request is charged for it: data and UTF-8 key.
-        after: What must be settled first.
-        kept: Bytes of the message that are kept besides, when the record holds another form of it.
         attempts: Writes so far.
         unknown: Of those, how many ended with its fate unknown.
         outcome: Of the last write; None before it.
@@ -30,51 +53,89 @@ class Pending:
         last: At the head of a lane the last that waits behind it; None where none does.
     """
 
-    # A class of its own and no struct: compiled, the dispatcher reads its members without asking the type.
-    __slots__ = ("after", "attempts", "behind", "block", "data", "discarded", "export", "index", "kept", "key",
-                 "lane", "last", "outcome", "size", "unknown")  # fmt: skip
+    block: Block
 
-    def __init__(self, export: Export, block: Block, index: int) -> None:
+    def __init__(self, export: Export, bucket: int) -> None:
         key, data = export.key, export.data
-        self.key = key
-        self.data = data
+        self.ordinal = export.ordinal
         self.lane = export.profile_id
-        self.export = export
-        self.block = block
-        self.index = index
+        self.export_id = export.export_id
+        self.seq, self.version, self.epoch = export.seq, export.version, export.epoch
+        self.key = key
+        self.message = self.data = data
+        self.cause: Cause = export.cause
+        self.made_ms, self.config, self.after = export.made_ms, export.config, export.after
+        self.bucket = bucket
         self.size = len(data) + (len(key) if key.isascii() else len(key.encode()))
-        self.after = export.after
-        self.kept = 0
-        self.attempts = 0
-        self.unknown = 0
+        self.kept = self.index = self.attempts = self.unknown = 0
         self.outcome: Outcome | None = None
         self.discarded = ""
         self.behind: Pending | None = None
         self.last: Pending | None = None
 
     @property
-    def ordinal(self) -> int:
-        """The export's, as its block has it."""
-        return self.block.ordinals[self.index]
+    def export(self) -> Export:
+        """The export itself."""
+        return Export(
+            self.ordinal, self.lane, self.export_id, self.seq, self.version, self.epoch, self.key, self.message,
+            self.cause, self.made_ms, self.config, self.after,
+        )  # fmt: skip
 
 
-def pending(export: Export, block: Block, index: int) -> Pending:
-    """Wrap an export of a block."""
-    return Pending(export, block, index)
+def sizes(exports: Sequence[Pending]) -> tuple[int, int]:
+    """The bytes of their records, and those that are kept besides."""
+    return sum([p.size for p in exports]), sum([p.kept for p in exports])
 
 
-def pendings(exports: Sequence[Export], block: Block) -> list[Pending]:
-    """Wrap all exports of a block, none of which is settled."""
-    return [Pending(export, block, index) for index, export in enumerate(exports)]
-
-
-def prepared(exports: Sequence[Pending], prepare: Callable[[bytes], bytes]) -> None:
-    """Let the writer put each message into the form it is written in; what that takes is what counts."""
+def fit(exports: Sequence[Pending], most: int, chars: int) -> bool:
+    """Whether every record is of at most so many bytes, its key of one to so many characters."""
     for p in exports:
-        data = prepare(p.data)
-        p.kept = len(p.data)
-        p.size += len(data) - p.kept
-        p.data = data
+        length = len(p.key)
+        if p.size > most or length > chars or not length:
+            return False
+    return True
+
+
+def grouped(
+    exports: list[Pending], encode: Callable[[Any], bytes]
+) -> list[tuple[int, list[Pending], list[int], bytes]]:
+    """Exports by bucket: each with its exports, their ordinals, and the bytes of the block that holds them.
+
+    Args:
+        exports: In order; how the buckets are first met is the order of the answer.
+        encode: Makes an export's bytes, where they were not made already.
+    """
+    runs: dict[int, list[Pending]] = {}
+    for p in exports:
+        runs.setdefault(p.bucket, []).append(p)
+    return [
+        (bucket, run, [p.ordinal for p in run], b"".join([_array(len(run)), *(encode(p.export) for p in run)]))
+        for bucket, run in runs.items()
+    ]
+
+
+def _array(size: int) -> bytes:
+    """What stands before the values of an array of MessagePack."""
+    if size <= _FEW:
+        return bytes((0x90 | size,))
+    return b"\xdd" + size.to_bytes(4, "big") if size >> 16 else b"\xdc" + size.to_bytes(2, "big")
+
+
+def lie_in(exports: list[Pending], block: Block) -> None:
+    """A block holds these, in order."""
+    for index, p in enumerate(exports):
+        p.block, p.index = block, index
+
+
+def answered(exports: Sequence[Pending], outcomes: Sequence[Outcome]) -> list[Pending]:
+    """Each was written once more, with this outcome; those that were refused."""
+    refused: list[Pending] = []
+    for p, outcome in zip(exports, outcomes, strict=True):
+        p.attempts += 1
+        p.outcome = outcome
+        if outcome.verdict:
+            refused.append(p)
+    return refused
 
 
 def settle(done: Sequence[Pending]) -> int:
@@ -96,15 +157,112 @@ def settle(done: Sequence[Pending]) -> int:
     return size
 
 
+def blocks_of(done: Sequence[Pending]) -> list[Block]:
+    """Their blocks, one for each run of them."""
+    found: list[Block] = []
+    for p in done:
+        if not found or found[-1] is not p.block:
+            found.append(p.block)
+    return found
+
+
+def unusual(done: Sequence[Pending]) -> tuple[int, list[Pending]]:
+    """Of settled exports the bytes of those that were delivered at the first write, and the others."""
+    others: list[Pending] = []
+    size = 0
+    for p in done:
+        if p.attempts <= 1 and not p.discarded and p.outcome is not None and p.outcome.verdict == Verdict.DELIVERED:
+            size += len(p.message)
+        else:
+            others.append(p)
+    return size, others
+
+
+def made_at(done: Sequence[Pending]) -> tuple[list[tuple[int, int]], list[Pending]]:
+    """When they were made: (epoch milliseconds, how many) for each run; and those that cross an audience's border."""
+    runs: list[tuple[int, int]] = []
+    for p in done:
+        if runs and runs[-1][0] == p.made_ms:
+            runs[-1] = (p.made_ms, runs[-1][1] + 1)
+        else:
+            runs.append((p.made_ms, 1))
+    return runs, [p for p in done if p.cause.joined or p.cause.left]
+
+
+LedgerColumns = tuple[
+    bytes, bytes, list[int], list[int], list[int], list[int], list[str], list[int], list[Cause], list[str], list[str],
+    list[str], list[int],
+]  # fmt: skip
+
+
+def ledger_columns(done: Sequence[Pending]) -> LedgerColumns:
+    """What the ledger keeps of settled exports, column by column.
+
+    Ids of exports and profiles, 16 bytes each; ordinals, seqs, versions, epochs; versions of the configuration; when
+    they were made; causes; shards, sequence numbers; why each was not taken; writes.
+    """
+    outcomes = [p.outcome or _NONE for p in done]
+    return (
+        b"".join([_packed_id(p.export_id) for p in done]), b"".join([_packed_id(p.lane) for p in done]),
+        [p.ordinal for p in done], [p.seq for p in done], [p.version for p in done], [p.epoch for p in done],
+        [p.config for p in done], [p.made_ms for p in done], [p.cause for p in done],
+        [o.shard for o in outcomes], [o.sequence for o in outcomes],
+        [p.discarded or o.code for p, o in zip(done, outcomes, strict=True)], [p.attempts for p in done],
+    )  # fmt: skip
+
+
+_NONE = Outcome()
+_ID_BYTES = 16
+
+
+def _packed_id(text: str) -> bytes:
+    """An id's bytes; zeros for one that is none of ours."""
+    try:
+        found = bytes.fromhex(text)
+    except ValueError:
+        return bytes(_ID_BYTES)
+    return found if len(text) == 2 * _ID_BYTES == 2 * len(found) else bytes(_ID_BYTES)
+
+
 def columns(records: Sequence[Record]) -> tuple[list[bytes], list[str]]:
     """The data and the keys of records, each in order."""
-    datas: list[bytes] = []
-    keys: list[str] = []
-    for record in records:
-        if isinstance(record, Pending):  # compiled, its members are read directly
-            datas.append(record.data)
-            keys.append(record.key)
-        else:
-            datas.append(record.data)
-            keys.append(record.key)
-    return datas, keys
+    return [record.data for record in records], [record.key for record in records]
+
+
+if plain.COMPILED and not TYPE_CHECKING:
+    _native = plain.NATIVE
+    Pending = _native.Pending
+    sizes, fit, grouped, lie_in, answered = (
+        _native.sizes, _native.fit, _native.grouped, _native.lie_in, _native.answered,
+    )  # fmt: skip
+    settle, blocks_of, unusual, made_at, ledger_columns = (
+        _native.settle, _native.blocks_of, _native.unusual, _native.made_at, _native.ledger_columns,
+    )  # fmt: skip
+    _columns = columns
+
+    def columns(records):  # noqa: D103
+        try:
+            return _native.columns(records)
+        except TypeError:  # records that are no exports
+            return _columns(records)
+
+
+def pending(export: Export, block: Block, index: int) -> Pending:
+    """An export of a block."""
+    p = Pending(export, block.bucket)
+    p.block, p.index = block, index
+    return p
+
+
+def pendings(exports: Sequence[Export], block: Block) -> list[Pending]:
+    """All exports of a block, none of which is settled."""
+    return [pending(export, block, index) for index, export in enumerate(exports)]
+
+
+def prepared(exports: Sequence[Pending], prepare: Callable[[bytes], bytes]) -> None:
+    """Let the writer put each message into the form it is written in; what that takes is what counts."""
+    for p in exports:
+        data = prepare(p.data)
+        p.kept = len(p.data)
+        p.size += len(data) - p.kept
+        p.data = data

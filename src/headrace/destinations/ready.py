@@ -6,7 +6,7 @@ from collections import deque
 from typing import Final
 
 from headrace.clock import Clock
-from headrace.destinations.pending import Pending
+from headrace.destinations.pending import Pending, sizes
 
 _RUN: Final = 1024
 """Exports of a run at the most: what is left of one that is cut is moved."""
@@ -38,11 +38,8 @@ class Ready:
             return
         if not self.count:
             self.since_s = self._clock.monotonic_s()
-        size = 0
-        for p in exports:
-            size += p.size
         self.count += count
-        self.bytes += size
+        self.bytes += sizes(exports)[0]
         runs = self._runs
         if runs:
             last = runs[-1]
@@ -57,8 +54,7 @@ class Ready:
 
     def back(self, exports: list[Pending]) -> None:
         """These go before all others, in their order. The list is taken over."""
-        for p in exports:
-            self.bytes += p.size
+        self.bytes += sizes(exports)[0]
         self.count += len(exports)
         if exports:
             self._runs.appendleft(exports)
@@ -79,9 +75,7 @@ class Ready:
                     batch.extend(run)
                 else:
                     batch = run
-        size = 0
-        for p in batch:
-            size += p.size
+        size = sizes(batch)[0]
         if size > room and len(batch) > 1:
             size = self._trim(batch, size, room)
         self.count -= len(batch)

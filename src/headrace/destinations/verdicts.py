@@ -52,16 +52,6 @@ class Refusals:
                 self.waits.setdefault((outcome.shard, p.attempts), []).append(p)
 
 
-def all_fit(batch: Sequence[Pending], limits: Limits) -> bool:
-    """Whether every record is within the limits of one."""
-    most, chars = min(limits.record_bytes, limits.request_bytes), limits.key_chars
-    for p in batch:
-        length = len(p.key)
-        if p.size > most or length > chars or not length:
-            return False
-    return True
-
-
 def unfit(p: Pending, limits: Limits) -> Outcome | None:
     """Why a record is over a limit; None when it is not."""
     most = min(limits.record_bytes, limits.request_bytes)

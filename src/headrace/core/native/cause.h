@@ -62,7 +62,6 @@ typedef struct {
     int grew; /* identities were added */
     PyObject *profile_id;
     int64_t ordinal, now_ms;
-    PyObject *ordinal_object, *now_object, *epoch_object, *version_object;
     int bucket; /* of the profile's id; -1 until it is asked for */
 } Change;
 

@@ -160,7 +160,7 @@ typedef struct {
     PyObject **reasons;          /* per flow why it does not export (borrowed), "" where it does */
     PyObject **exports;          /* per flow its export; NULL for none */
     const int *fired;            /* per flow that exports its triggers */
-    const size_t *sizes;         /* and the bytes of its message */
+    const size_t *bytes;         /* and the size of its message */
     Profile before;
     int older;                   /* memberships that came too late */
 } Applied;
@@ -177,12 +177,12 @@ static int ask_flows(const Plan *plan, Change *change, Applied *applied, Mark *m
 {
     static PyObject *reasons[MOST_FLOWS], *exports[MOST_FLOWS];
     static int fired[MOST_FLOWS];
-    static size_t sizes[MOST_FLOWS];
+    static size_t bytes[MOST_FLOWS];
     memset(exports, 0, (size_t)plan->count * sizeof *exports);
     applied->reasons = reasons;
     applied->exports = exports;
     applied->fired = fired;
-    applied->sizes = sizes;
+    applied->bytes = bytes;
     begin(&identity_part);
     begin(&membership_part);
     for (int f = 0; f < plan->count; f++) {
@@ -196,7 +196,7 @@ static int ask_flows(const Plan *plan, Change *change, Applied *applied, Mark *m
             found = export_of(plan, flow, change, &why, &made[f], &exports[f]);
             reasons[f] = known.empty;
             fired[f] = why.triggers;
-            sizes[f] = message.size;
+            bytes[f] = message.size;
         }
         forget_why(&why);
         if (found)
@@ -270,20 +270,13 @@ static int apply_note(PyObject *stored, Span note, const Named *identities, int 
             return NOT_PLAIN;
     }
     change->tops = tops;
-    change->version_object = PyLong_FromLongLong(before->version + 1);
-    change->epoch_object = PyLong_FromLongLong(before->epoch);
-    int exported = 0, found = FAILED;
-    if (change->version_object != NULL && change->epoch_object != NULL) {
-        found = ask_flows(plan, change, applied, made);
-        for (int f = 0; !found && f < plan->count; f++)
-            exported += applied->exports[f] != NULL;
-        if (!found && (any || change->moves || change->grew || exported || stored == NULL))
-            found = profile_of(before, change, stamps, plan, made, exported, &applied->profile);
-        if (found)
-            forget(plan, applied);
-    }
-    Py_XDECREF(change->version_object);
-    Py_XDECREF(change->epoch_object);
+    int exported = 0, found = ask_flows(plan, change, applied, made);
+    for (int f = 0; !found && f < plan->count; f++)
+        exported += applied->exports[f] != NULL;
+    if (!found && (any || change->moves || change->grew || exported || stored == NULL))
+        found = profile_of(before, change, stamps, plan, made, exported, &applied->profile);
+    if (found)
+        forget(plan, applied);
     return found;
 }
 

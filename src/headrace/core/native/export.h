@@ -4,6 +4,7 @@
 
 #include "blake2b.h"
 #include "cause.h"
+#include "pending.h"
 #include "render.h"
 
 static Buffer identity_part, membership_part, message, digested, packed;
@@ -234,10 +235,9 @@ static void pack_export(Buffer *into, const Plan *plan, const Change *change, co
     }
 }
 
-/* One export as (bucket, object, bytes), and the mark of it. */
+/* One export as it waits, with its bytes as the outbox stores them, and the mark of it. */
 static int export_of(const Plan *plan, Flow *flow, Change *change, const Why *why, Mark *mark, PyObject **export)
 {
-    char export_id[2 * DIGEST];
     Mark had = {0, 0, 0};
     Span stored;
     int found, waits = 0;
@@ -255,34 +255,41 @@ static int export_of(const Plan *plan, Flow *flow, Change *change, const Why *wh
         change->bucket = bucket;
     waits = waits && had.bucket != bucket;
     *mark = (Mark){had.seq + 1, change->ordinal, bucket};
-    name_export(flow, change, export_id);
-    const Cause *cause = bucket < 0 || digested.failed ? NULL : known_cause(flow, why);
-    found = cause == NULL ? FAILED : render_message(plan, flow, change, export_id, mark->seq, cause);
-    if (found) {
+    Pending *made = bucket < 0 ? NULL : new_pending();
+    if (made == NULL) {
         Py_DECREF(key);
+        return FAILED;
+    }
+    made->key = key; /* from here on it goes with the rest */
+    name_export(flow, change, made->export_id);
+    const Cause *cause = digested.failed ? NULL : known_cause(flow, why);
+    found = cause == NULL ? FAILED : render_message(plan, flow, change, made->export_id, mark->seq, cause);
+    if (!found) {
+        pack_export(&packed, plan, change, made->export_id, mark, text_of(key), cause, waits ? &had : NULL);
+        made->encoded = packed.failed ? PyErr_NoMemory() : PyBytes_FromStringAndSize(packed.at, (Py_ssize_t)packed.size);
+        made->message = PyBytes_FromStringAndSize(message.at, (Py_ssize_t)message.size);
+        made->after = waits ? Py_BuildValue("[(LL)]", (long long)had.bucket, (long long)had.ordinal)
+                            : Py_NewRef(known.nothing);
+        found = made->encoded == NULL || made->message == NULL || made->after == NULL || PyErr_Occurred() ? FAILED : DONE;
+    }
+    if (found) {
+        Py_DECREF(made);
         return found;
     }
-    pack_export(&packed, plan, change, export_id, mark, text_of(key), cause, waits ? &had : NULL);
-    PyObject *bytes = packed.failed ? PyErr_NoMemory() : PyBytes_FromStringAndSize(packed.at, (Py_ssize_t)packed.size);
-    PyObject *name = PyUnicode_FromStringAndSize(export_id, sizeof export_id);
-    PyObject *data = PyBytes_FromStringAndSize(message.at, (Py_ssize_t)message.size);
-    PyObject *seq = PyLong_FromLongLong(mark->seq);
-    PyObject *after = waits ? Py_BuildValue("[(LL)]", (long long)had.bucket, (long long)had.ordinal)
-                            : Py_NewRef(known.nothing);
-    if (bytes != NULL && name != NULL && data != NULL && seq != NULL && after != NULL && !PyErr_Occurred()) {
-        PyObject *members[] = {change->ordinal_object, change->profile_id, name, seq, change->version_object,
-                               change->epoch_object, key, data, cause->cause, change->now_object, plan->version, after};
-        PyObject *object = PyObject_Vectorcall(known.export, members, 12, NULL);
-        if (object != NULL)
-            *export = Py_BuildValue("(iNO)", bucket, object, bytes);
-    }
-    Py_DECREF(key);
-    Py_XDECREF(bytes);
-    Py_XDECREF(name);
-    Py_XDECREF(data);
-    Py_XDECREF(seq);
-    Py_XDECREF(after);
-    return *export == NULL ? FAILED : DONE;
+    made->lane = Py_NewRef(change->profile_id);
+    made->data = Py_NewRef(made->message);
+    made->cause = Py_NewRef(cause->cause);
+    made->config = Py_NewRef(plan->version);
+    made->ordinal = change->ordinal;
+    made->seq = mark->seq;
+    made->version = change->before->version + 1;
+    made->epoch = change->before->epoch;
+    made->made_ms = change->now_ms;
+    made->bucket = bucket;
+    made->crosses = why->joined != NULL || why->left != NULL;
+    made->size = charged(made->data, key);
+    *export = (PyObject *)made;
+    return DONE;
 }
 
 #endif

@@ -87,8 +87,6 @@ static PyObject *apply(PyObject *module, PyObject *const *given, Py_ssize_t coun
     Py_ssize_t identity_count = PyList_GET_SIZE(given[2]);
     Change change = {0};
     change.profile_id = given[3];
-    change.ordinal_object = given[4];
-    change.now_object = given[5];
     change.ordinal = PyLong_AsLongLong(given[4]);
     change.now_ms = PyLong_AsLongLong(given[5]);
     change.bucket = -1;
@@ -179,6 +177,17 @@ static PyMethodDef methods[] = {
     {"apply", (PyCFunction)(void (*)(void))apply, METH_FASTCALL, apply_doc},
     {"plan", make_plan, METH_VARARGS, plan_doc},
     {"use", use, METH_VARARGS, use_doc},
+    {"sizes", sizes, METH_O, "sizes(exports) -> (bytes of their records, bytes kept besides)"},
+    {"fit", fit, METH_VARARGS, "fit(exports, bytes, characters) -> whether every record and key is within these"},
+    {"grouped", grouped, METH_VARARGS, "grouped(exports, encode) -> [(bucket, exports, ordinals, bytes)]"},
+    {"lie_in", lie_in, METH_VARARGS, "lie_in(exports, block): that is where they are stored, in order"},
+    {"answered", answered, METH_VARARGS, "answered(exports, outcomes) -> those refused"},
+    {"settle", settle, METH_O, "settle(exports) -> bytes that they took; they are settled in their blocks"},
+    {"blocks_of", blocks_of, METH_O, "blocks_of(exports) -> their blocks, one for each run"},
+    {"columns", columns, METH_O, "columns(exports) -> (data, keys)"},
+    {"unusual", unusual, METH_O, "unusual(exports) -> (bytes delivered at the first write, the others)"},
+    {"made_at", made_at, METH_O, "made_at(exports) -> ([(epoch milliseconds, how many)], those that cross an audience)"},
+    {"ledger_columns", ledger_columns, METH_O, "ledger_columns(exports) -> what the ledger keeps of each, in columns"},
     {NULL, NULL, 0, NULL},
 };
 
@@ -200,8 +209,17 @@ PyMODINIT_FUNC PyInit__native(void)
     known.trigger_off = PyUnicode_InternFromString("trigger-off");
     known.same_value = PyUnicode_InternFromString("same-value");
     known.catch_up = PyUnicode_InternFromString("catch-up");
-    PyObject *module = PyErr_Occurred() || PyType_Ready(&slice_type) ? NULL : PyModule_Create(&definition);
-    if (module != NULL && PyModule_AddObjectRef(module, "Slice", (PyObject *)&slice_type))
+    verdict_name = PyUnicode_InternFromString("verdict");
+    shard_name = PyUnicode_InternFromString("shard");
+    sequence_name = PyUnicode_InternFromString("sequence");
+    code_name = PyUnicode_InternFromString("code");
+    settle_name = PyUnicode_InternFromString("settle");
+    if (PyErr_Occurred() || PyType_Ready(&slice_type) || PyType_Ready(&pending_type))
+        return NULL;
+    PyObject *module = PyModule_Create(&definition);
+    if (module != NULL
+        && (PyModule_AddObjectRef(module, "Slice", (PyObject *)&slice_type)
+            || PyModule_AddObjectRef(module, "Pending", (PyObject *)&pending_type)))
         Py_CLEAR(module);
     return module;
 }

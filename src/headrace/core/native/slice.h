@@ -50,7 +50,7 @@ typedef struct {
                 *names, *seen, *new_ids, *kinds, *bodies, *sources, *named, *decision, *decisions, *bases, *exports;
         };
     };
-    PyObject *now_object, *now_text, *ends, *held_back;
+    PyObject *now_text, *ends, *held_back;
     const Plan *planned;
     int64_t now_ms, base_from, most_identities;
     int stitches_all; /* no namespace is kept from joining profiles */
@@ -356,14 +356,14 @@ static int point(Slice *slice, const Waiting *one, PyObject *row)
 
 typedef struct {
     Slice *slice;
-    PyObject *profile_id, *ordinal;
+    const Change *change;
 } Teller;
 
 static int tell_end(void *whom, Span namespace, int member, Span since)
 {
     const Teller *teller = whom;
-    PyObject *one = Py_BuildValue("(OOs#Os#)", teller->profile_id, teller->ordinal, namespace.at,
-                                  (Py_ssize_t)namespace.size, member ? Py_True : Py_False, since.at, (Py_ssize_t)SINCE);
+    PyObject *one = Py_BuildValue("(OLs#Os#)", teller->change->profile_id, (long long)teller->change->ordinal,
+                                  namespace.at, (Py_ssize_t)namespace.size, member ? Py_True : Py_False, since.at, (Py_ssize_t)SINCE);
     int failed = one == NULL || PyList_Append(teller->slice->ends, one);
     Py_XDECREF(one);
     return failed;
@@ -406,7 +406,7 @@ static int enter(Slice *slice, const Waiting *one, PyObject *profile_id, PyObjec
 static int keep(Slice *slice, const Waiting *one, Change *change, PyObject *stored, PyObject *row, Applied *applied)
 {
     if (applied->profile != NULL) {
-        Teller teller = {slice, change->profile_id, change->ordinal_object};
+        Teller teller = {slice, change};
         if (keep_base(slice, stored, &applied->before)
             || PyDict_SetItem(slice->changed, change->profile_id, applied->profile)
             || tell_ends(change, tell_end, &teller) || (row != NULL && point(slice, one, row)))
@@ -423,7 +423,7 @@ static int keep(Slice *slice, const Waiting *one, Change *change, PyObject *stor
         if (applied->exports[f] != NULL) {
             if (PyList_Append(PyList_GET_ITEM(slice->exports, f), applied->exports[f]))
                 return FAILED;
-            slice->flows[f].bytes += (int64_t)applied->sizes[f];
+            slice->flows[f].bytes += (int64_t)applied->bytes[f];
             slice->flows[f].fired[applied->fired[f] & 7]++;
         }
     return enter(slice, one, change->profile_id, applied->reasons);
@@ -455,9 +455,7 @@ static int decide_one(Slice *slice, const Waiting *one, int64_t ordinal)
     Change change = {0};
     change.profile_id = profile_id;
     change.ordinal = ordinal;
-    change.ordinal_object = number;
     change.now_ms = slice->now_ms;
-    change.now_object = slice->now_object;
     change.bucket = -1;
     found = points && row == NULL ? FAILED
         : apply_note(stored, (Span){slice->notes.at + one->note, one->noted}, identities, one->count, &change,
@@ -504,23 +502,21 @@ static int check_given(const Slice *slice)
 static PyObject *slice_new(PyTypeObject *type, PyObject *arguments, PyObject *named)
 {
     static char *names[] = {"given", "now_ms", "now", "base_from", "most_identities", "stitches_all", NULL};
-    PyObject *given, *now_object, *now_text;
-    long long base_from, most;
+    PyObject *given, *now_text;
+    long long now_ms, base_from, most;
     int stitches_all;
-    if (!PyArg_ParseTupleAndKeywords(arguments, named, "O!OULLp", names, &PyTuple_Type, &given, &now_object, &now_text,
+    if (!PyArg_ParseTupleAndKeywords(arguments, named, "O!LULLp", names, &PyTuple_Type, &given, &now_ms, &now_text,
                                      &base_from, &most, &stitches_all))
         return NULL;
     if (PyTuple_GET_SIZE(given) != GIVEN)
         return PyErr_Format(PyExc_TypeError, "Slice takes what core/plain.py says");
     const Plan *plan = PyCapsule_GetPointer(PyTuple_GET_ITEM(given, 0), "headrace.plan");
-    int64_t now_ms = plan != NULL ? PyLong_AsLongLong(now_object) : -1;
     Slice *slice = PyErr_Occurred() ? NULL : (Slice *)type->tp_alloc(type, 0);
     if (slice == NULL)
         return NULL;
     for (int i = 0; i < GIVEN; i++)
         slice->given[i] = Py_NewRef(PyTuple_GET_ITEM(given, i));
     slice->planned = plan;
-    slice->now_object = Py_NewRef(now_object);
     slice->now_text = Py_NewRef(now_text);
     slice->now_ms = now_ms;
     slice->base_from = base_from;
@@ -546,7 +542,6 @@ static void slice_dealloc(Slice *slice)
     empty(slice);
     for (int i = 0; i < GIVEN; i++)
         Py_XDECREF(slice->given[i]);
-    Py_XDECREF(slice->now_object);
     Py_XDECREF(slice->now_text);
     Py_XDECREF(slice->ends);
     Py_XDECREF(slice->held_back);

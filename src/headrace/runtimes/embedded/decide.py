@@ -19,6 +19,7 @@ from headrace.core.link import Guards, Link, Row, link
 from headrace.core.model import Backfill, Delete, Export, Identity, Membership, Replay, Tick, Unlink
 from headrace.core.step import CATCH_UP, Step, step
 from headrace.core.times import from_ms
+from headrace.destinations.pending import Pending
 from headrace.errors import UpdateRefusedError
 from headrace.runtimes.embedded.counting import Counting
 from headrace.runtimes.embedded.decision import Command, Decision
@@ -108,7 +109,7 @@ class Decider:
         keys = self._keys
         lookup = Lookup(self._state, keys, self._rows, self._profiles, self._installation_key, now_ms)
         under_way = _Deciding(self, lookup, batches, commands, first, now_ms, totals, repeats, named)
-        if self.plan is not None:
+        if self.plan is not None and repeats is None:
             under_way.have_c_decide(self.plan, keys.identities, self._rows, self._profiles)
         decision = under_way.run()
         lookup.write(batch, first, self._window_ms)
@@ -337,7 +338,7 @@ class _Deciding:
     def _count_step(self, done: Step) -> tuple[str, ...]:
         held = tuple(done.held)
         for index, bucket, export in done.exports:
-            self._out.exports[index].append((bucket, export, None))
+            self._out.exports[index].append(Pending(export, bucket))
             self._counting.made(index, export)
             if self._consents and WITHDRAWN in export.cause.triggers:
                 self._withdrawn(self._snapshot.flows[index].id, export)

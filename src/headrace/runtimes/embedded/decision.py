@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from headrace.core.model import Backfill, Delete, Export, Replay, Tick, Unlink
+from headrace.core.model import Backfill, Delete, Replay, Tick, Unlink
+from headrace.destinations.pending import Pending
 from headrace.sources.base import Refused
 from headrace.state import records
-
-Made = tuple[int, Export, bytes | None]
-"""A new export: its bucket, and its bytes as the outbox stores them, where they were made already."""
 
 Command = Tick | Backfill | Delete | Replay | Unlink
 
@@ -30,7 +28,7 @@ class Decision:
 
     def __init__(self, flows: int, batches: int) -> None:
         self.journal: records.JournalBlock | None = None
-        self.exports: list[list[Made]] = [[] for _ in range(flows)]
+        self.exports: list[list[Pending]] = [[] for _ in range(flows)]
         self.refused: list[list[Refused]] = [[] for _ in range(batches)]
         self.answers: list[tuple[str, ...]] = []
         self.discards: list[tuple[str, str, int, str]] = []

@@ -195,8 +195,8 @@ class Deletions:
         self._given = None
         one.state, one.ordinal = "settling", decision.last
         for flow, exports in zip(self._snapshot().flows, decision.exports, strict=True):
-            for _, export, _ in exports:
-                if export.profile_id == one.profile_id and export.cause.kind == "delete":
+            for export in exports:
+                if export.lane == one.profile_id and export.cause.kind == "delete":
                     one.exports[flow.id], one.ordinal = export.export_id, max(one.ordinal, export.ordinal)
         one.spans = [(profile_id, first, one.ordinal) for profile_id, first, _ in one.spans]
         self._put(batch)

@@ -40,7 +40,7 @@ class _Settled:
     def __init__(self, flow_id: str, p: Pending, now_ms: int) -> None:
         self._flow_id, self._p, self._now_ms = flow_id, p, now_ms
         self._line: msgspec.Raw | None = None
-        self.size = len(p.export.data) + _OVERHEAD_BYTES
+        self.size = len(p.message) + _OVERHEAD_BYTES
 
     @property
     def line(self) -> msgspec.Raw:
@@ -102,8 +102,7 @@ class _Follower:
 
     def _about(self, p: Pending) -> bool:
         """True for one of the profile and the audience that are asked for."""
-        export = p.export
-        return (not self._profile or self._profile == export.profile_id) and self._named in export.data
+        return (not self._profile or self._profile == p.lane) and self._named in p.message
 
     def _left(self, count: int, now_ms: int) -> int:
         """Of so many, how many the present second has room for."""
@@ -192,23 +191,23 @@ class Followers:
 
 def settled(flow_id: str, p: Pending, now_ms: int) -> dict[str, Any]:
     """A settled export as it is shown: ids, cause, message, the destination's answer, and how long it took."""
-    export, outcome = p.export, p.outcome or _NONE
+    outcome = p.outcome or _NONE
     return {
         "flow": flow_id,
-        "profile": export.profile_id,
-        "export": export.export_id,
-        "seq": export.seq,
-        "version": export.version,
-        "epoch": export.epoch,
-        "cause": {name: getattr(export.cause, name) for name in export.cause.__struct_fields__},
-        "message": export.data.decode(errors="backslashreplace"),
+        "profile": p.lane,
+        "export": p.export_id,
+        "seq": p.seq,
+        "version": p.version,
+        "epoch": p.epoch,
+        "cause": {name: getattr(p.cause, name) for name in p.cause.__struct_fields__},
+        "message": p.message.decode(errors="backslashreplace"),
         "outcome": "rejected" if outcome.verdict == Verdict.REJECTED else "delivered",
         "code": outcome.code,
         "detail": outcome.detail,
         "shard": outcome.shard,
         "sequence": outcome.sequence,
         "attempts": p.attempts,
-        "made_ms": export.made_ms,
+        "made_ms": p.made_ms,
         "settled_ms": now_ms,
-        "latency_ms": now_ms - export.made_ms,
+        "latency_ms": now_ms - p.made_ms,
     }

@@ -21,9 +21,9 @@ from typing import Final
 
 import msgspec
 
-from headrace.core.model import BUCKETS, Export
+from headrace.core.model import BUCKETS
 from headrace.destinations.dispatch import Block, Dispatcher, Pending, pending
-from headrace.runtimes.embedded.decision import Made
+from headrace.destinations.pending import blocks_of, grouped, lie_in, sizes
 from headrace.state.base import Batch, State
 from headrace.state.keys import HEADS, OUTBOX, SETTLED, Keys
 from headrace.state.records import decode_exports
@@ -39,18 +39,8 @@ _EXPORT_BYTES: Final = 1024
 _GONE: Final = 32
 """Settled blocks that may be listed behind one that waits, before the list is made anew."""
 
-Staged = tuple[int, Block, list[Export]]
+Staged = tuple[int, Block, list[Pending]]
 """A bucket, the block put into it, and the block's exports."""
-
-
-_FEW: Final = 15
-
-
-def _array(size: int) -> bytes:
-    """What stands before the values of an array of MessagePack."""
-    if size <= _FEW:
-        return bytes((0x90 | size,))
-    return b"\xdd" + size.to_bytes(4, "big") if size >> 16 else b"\xdc" + size.to_bytes(2, "big")
 
 
 class _Bucket:
@@ -95,30 +85,19 @@ class Outbox:
 
     # -- writing ----------------------------------------------------------------------------------
 
-    def stage(self, batch: Batch, exports: Sequence[Made]) -> list[Staged]:
+    def stage(self, batch: Batch, exports: list[Pending]) -> list[Staged]:
         """Put new exports into a batch, one block a bucket.
 
         Returns:
             What ``committed`` takes once the batch is durable.
         """
-        runs: dict[int, list[Export]] = {}
-        parts: dict[int, list[bytes]] = {}
-        for bucket, export, encoded in exports:
-            run = runs.get(bucket)
-            if run is None:
-                run = runs[bucket] = []
-                parts[bucket] = [b""]
-            run.append(export)
-            parts[bucket].append(encoded if encoded is not None else _encode(export))
-        staged = []
+        staged: list[Staged] = []
         before = self.stored_bytes
-        for bucket, run in runs.items():
-            first = run[0].ordinal
-            parts[bucket][0] = _array(len(run))
-            whole = b"".join(parts[bucket])
-            batch.put(self._outbox[bucket] + first.to_bytes(8, "big"), whole)
+        for bucket, run, ordinals, whole in grouped(exports, _encode):
+            batch.put(self._outbox[bucket] + ordinals[0].to_bytes(8, "big"), whole)
             self.stored_bytes += len(whole)
-            block = Block(bucket, [e.ordinal for e in run], stored_bytes=len(whole), made_ms=run[0].made_ms)
+            block = Block(bucket, ordinals, stored_bytes=len(whole), made_ms=run[0].made_ms)
+            lie_in(run, block)
             staged.append((bucket, block, run))
         self.export_bytes = (self.stored_bytes - before) // max(len(exports), 1) + 1
         self._put_heads(batch)
@@ -139,7 +118,7 @@ class Outbox:
         for number, block, run in staged:
             bucket = self._buckets[number]
             if bucket.cursor is None and (bucket.loaded_bytes < self._share or not bucket.blocks):
-                ready += self._loaded(bucket, block, [pending(e, block, i) for i, e in enumerate(run)])
+                ready += self._loaded(bucket, block, run)
             elif bucket.cursor is None:
                 bucket.cursor = block.ordinals[0]
                 self._behind += 1
@@ -181,7 +160,7 @@ class Outbox:
             self.dispatcher.recheck()
 
     def _loaded(self, bucket: _Bucket, block: Block, exports: list[Pending]) -> list[Pending]:
-        block.loaded_bytes = sum([p.size for p in exports]) + len(exports) * _OVERHEAD_BYTES
+        block.loaded_bytes = sizes(exports)[0] + len(exports) * _OVERHEAD_BYTES
         bucket.loaded_bytes += block.loaded_bytes
         bucket.blocks.append(block)
         return exports
@@ -225,8 +204,7 @@ class Outbox:
 
     def touch(self, settled: Sequence[Pending]) -> None:
         """Remember blocks whose settlement must be stored."""
-        for p in settled:
-            block = p.block
+        for block in blocks_of(settled):
             if not block.touched:
                 block.touched = True
                 self._touched[block.bucket, block.ordinals[0]] = block

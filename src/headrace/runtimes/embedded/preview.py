@@ -157,10 +157,10 @@ class _Fold:
         found = {}
         for flow, exports in zip(self.snapshot.flows, made.exports, strict=True):
             load = self._busy.setdefault(flow.id, {}).setdefault(now_ms // _WINDOW_MS, [0, 0])
-            for _, export, _ in exports:
-                found[flow.id, places[export.ordinal - first]] = export
+            for p in exports:
+                found[flow.id, places[p.ordinal - first]] = p.export
                 load[0] += 1
-                load[1] += len(export.data) + len(export.key.encode())
+                load[1] += p.size
         return made, found
 
     def side(self, flow_id: str, rate: float | None) -> Side:

@@ -93,7 +93,7 @@ def refold(state: State, keys: Keys, installation_key: bytes) -> Comparison:
                 named=[records.unpack_id(block.profiles, index) for index in range(first, end)],
             )  # fmt: skip
             memory.commit(batch)
-            exports.update(export.export_id for of_flow in made.exports for _, export, _ in of_flow)
+            exports.update(export.export_id for of_flow in made.exports for export in of_flow)
         found.inputs += len(block.kinds)
     found.exports = len(exports)
     _compare_profiles(state, memory, keys, found)

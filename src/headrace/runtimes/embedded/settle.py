@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from headrace.destinations.base import Outcome, Verdict
-from headrace.destinations.dispatch import Pending
+from headrace.destinations.base import Verdict
+from headrace.destinations.pending import Pending, ledger_columns, unusual
 from headrace.runtimes.embedded.flow import RunningFlow
 from headrace.sources.base import Batch as SourceBatch
 from headrace.sources.base import Refused
@@ -17,7 +17,6 @@ from headrace.state.pages import Roll
 
 KEPT_BYTES: Final = 65_536
 """Of the bytes of an update that was refused."""
-_NONE = Outcome()
 _REJECTED: Final = int(Verdict.REJECTED)
 
 
@@ -41,8 +40,9 @@ def store_settled(
 def _count(counted: records.FlowTotals, done: Sequence[Pending]) -> list[Pending]:
     """Count settlements; those that were rejected."""
     rejected: list[Pending] = []
-    discarded, delivered_bytes = 0, 0
-    for p in done:
+    discarded = 0
+    delivered_bytes, others = unusual(done)
+    for p in others:
         if p.attempts > 1:
             counted.retried += p.attempts - 1 - min(p.unknown, p.attempts - 1)
             counted.possible_duplicates += min(p.unknown, p.attempts - 1)
@@ -54,7 +54,7 @@ def _count(counted: records.FlowTotals, done: Sequence[Pending]) -> list[Pending
             rejected.append(p)
             counted.codes[outcome.code] = counted.codes.get(outcome.code, 0) + 1
         else:
-            delivered_bytes += p.kept or len(p.data)
+            delivered_bytes += len(p.message)
     counted.delivered_bytes += delivered_bytes
     counted.dead_lettered += len(rejected)
     counted.delivered += len(done) - len(rejected) - discarded
@@ -64,18 +64,17 @@ def _count(counted: records.FlowTotals, done: Sequence[Pending]) -> list[Pending
 def entered(settled: Sequence[tuple[str, Sequence[Pending]]], now_ms: int) -> records.LedgerBlock:
     """The ledger block of settlements by flow id; at least one."""
     every = [p for _, done in settled for p in done]
-    exports = [p.export for p in every]
-    outcomes = [p.outcome or _NONE for p in every]
+    (
+        export_ids, profile_ids, ordinals, seqs, versions, epochs, each_config, made_ms, causes, each_shard,
+        sequences, each_code, attempts,
+    ) = ledger_columns(every)  # fmt: skip
     flows, flow = records.indexed([flow_id for flow_id, done in settled for _ in done])
-    configs, config = records.indexed([e.config for e in exports])
-    shards, shard = records.indexed([o.shard for o in outcomes])
-    codes, code = records.indexed([p.discarded or o.code for p, o in zip(every, outcomes, strict=True)])
+    configs, config = records.indexed(each_config)
+    shards, shard = records.indexed(each_shard)
+    codes, code = records.indexed(each_code)
     return records.LedgerBlock(
-        now_ms, flows, configs, shards, codes, flow,
-        records.pack_ids([e.export_id for e in exports]), records.pack_ids([p.lane for p in every]),
-        [p.ordinal for p in every], [e.seq for e in exports], [e.version for e in exports],
-        [e.epoch for e in exports], config, [e.made_ms for e in exports], [e.cause for e in exports], shard,
-        [o.sequence for o in outcomes], code, [p.attempts for p in every],
+        now_ms, flows, configs, shards, codes, flow, export_ids, profile_ids, ordinals, seqs, versions, epochs,
+        config, made_ms, causes, shard, sequences, code, attempts,
     )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from headrace.destinations.base import Limits, Verdict
-from headrace.destinations.pending import Pending
+from headrace.destinations.pending import Pending, sizes
 from headrace.metrics import FILL_BOUNDS, INPUT_BOUNDS, MOST_SHARDS, STAGE_BOUNDS_S, Histogram
 
 OTHER: Final = "other"
@@ -64,8 +64,8 @@ class FlowStages:
     def answered(self, batch: Sequence[Pending], took_s: float, now_ms: int, limits: Limits) -> None:
         """Count a request that was answered just now."""
         self.acknowledged.add(took_s)
-        self.sent.add(max(0.0, (now_ms - batch[0].export.made_ms) / 1000 - took_s))
-        size = sum([p.size for p in batch])
+        self.sent.add(max(0.0, (now_ms - batch[0].made_ms) / 1000 - took_s))
+        size = sizes(batch)[0]
         self.records += len(batch)
         self.bytes += size
         self.fill.add(max(len(batch) / limits.records, size / limits.request_bytes))

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from headrace.destinations.base import Verdict
-from headrace.destinations.pending import Pending
+from headrace.destinations.pending import Pending, made_at
 
 _REJECTED: Final = int(Verdict.REJECTED)
 _COARSE_MS: Final = 5000
@@ -33,18 +33,15 @@ class Tally:
     def settled(self, done: Sequence[Pending], now_ms: int) -> None:
         """Count what was settled."""
         latency, segments = self.latency_ms, self.segments
-        for p in done:
-            export = p.export
-            made_ms: int = export.made_ms
+        runs, crossing = made_at(done)
+        for made_ms, count in runs:
             took = now_ms - made_ms
             if took > _COARSE_MS:
                 took -= took % 1000
-            latency[took] = latency.get(took, 0) + 1
-            cause = export.cause
-            joined: list[str] = cause.joined
-            left: list[str] = cause.left
-            if (joined or left) and (p.outcome is None or p.outcome.verdict != _REJECTED):
-                for each in (*joined, *left):
+            latency[took] = latency.get(took, 0) + count
+        for p in crossing:
+            if p.outcome is None or p.outcome.verdict != _REJECTED:
+                for each in (*p.cause.joined, *p.cause.left):
                     segments[each] = segments.get(each, 0) + 1
 
 

@@ -119,7 +119,7 @@ class Tracing:
         """A request was answered."""
         if not self._batches:
             return
-        first = self._batch(records[0].export.ordinal)
+        first = self._batch(records[0].ordinal)
         if first is None:
             return
         ended = self._clock.now_ms() * _MS
@@ -131,7 +131,7 @@ class Tracing:
             if outcome is not None and outcome.verdict:
                 refused[outcome.code] = refused.get(outcome.code, 0) + 1
             settled += outcome is not None and outcome.verdict in (Verdict.DELIVERED, Verdict.REJECTED)
-            if len(others) < _LINKS and (found := self._batch(p.export.ordinal)) is not None and found is not first:
+            if len(others) < _LINKS and (found := self._batch(p.ordinal)) is not None and found is not first:
                 others[found.first] = found
         span = self._tracer.start_span(
             "send", first.context, start_time=ended - int(took_s * _S),
