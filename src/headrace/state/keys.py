@@ -59,6 +59,7 @@ class Keys:
     Attributes:
         prefix: Stands before all of them.
         identities: Stands before all of identities.
+        profiles: Stands before all of envelopes.
         totals: Key of the totals.
         cursor: Key of the cursor.
         restored: Key of the first ordinal after a restore.
@@ -66,7 +67,7 @@ class Keys:
 
     def __init__(self, sandbox: str = "prod") -> None:
         self.prefix = sandbox.encode() + b"\0"
-        self._profile = self.prefix + PROFILE
+        self.profiles = self.prefix + PROFILE
         self.identities = self.prefix + IDENTITY
         self.totals = self.prefix + TOTALS
         self.cursor = self.prefix + FACT + b"cursor"
@@ -74,7 +75,7 @@ class Keys:
 
     def profile(self, profile_id: str) -> bytes:
         """Key of an envelope."""
-        return self._profile + profile_id.encode()
+        return self.profiles + profile_id.encode()
 
     def identity(self, namespace: str, key: str) -> bytes:
         """Key of an identity's row."""

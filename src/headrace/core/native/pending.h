@@ -3,6 +3,7 @@
 #define HEADRACE_PENDING_H
 
 #include "cause.h"
+#include "render.h"
 
 #include <structmember.h>
 
@@ -200,22 +201,6 @@ static PyTypeObject pending_type = {
 
 /* -- many at once ------------------------------------------------------------------------------- */
 
-/* Whether it is a list of exports that wait; else an error is set. */
-static int are_pending(PyObject *list)
-{
-    if (PyList_Check(list) || PyTuple_Check(list)) {
-        Py_ssize_t i = 0, count = PySequence_Fast_GET_SIZE(list);
-        while (i < count && Py_IS_TYPE(PySequence_Fast_GET_ITEM(list, i), &pending_type))
-            i++;
-        if (i == count)
-            return 1;
-    }
-    PyErr_SetString(PyExc_TypeError, "not a list of exports that wait");
-    return 0;
-}
-
-#define EACH(list, at) ((Pending *)PySequence_Fast_GET_ITEM(list, at))
-
 /* Exports are met long after they were made, by then in no cache: asked for some ahead, they come beside the work. */
 #if defined(__GNUC__)
 #define AHEAD 8
@@ -232,6 +217,22 @@ static int are_pending(PyObject *list)
 #else
 #define FETCH_AHEAD(list, at, count) ((void)0)
 #endif
+
+/* Whether it is a list of exports that wait; else an error is set. */
+static int are_pending(PyObject *list)
+{
+    if (PyList_Check(list) || PyTuple_Check(list)) {
+        Py_ssize_t i = 0, count = PySequence_Fast_GET_SIZE(list);
+        for (; i < count && Py_IS_TYPE(PySequence_Fast_GET_ITEM(list, i), &pending_type); i++)
+            FETCH_AHEAD(list, i, count);
+        if (i == count)
+            return 1;
+    }
+    PyErr_SetString(PyExc_TypeError, "not a list of exports that wait");
+    return 0;
+}
+
+#define EACH(list, at) ((Pending *)PySequence_Fast_GET_ITEM(list, at))
 
 static PyObject *sizes(PyObject *module, PyObject *list)
 {
@@ -471,6 +472,85 @@ static PyObject *columns(PyObject *module, PyObject *list)
     Py_XDECREF(datas);
     Py_XDECREF(keys);
     return answer;
+}
+
+/* All data after one another, each filled up with zeros to a multiple of three, as base64 takes it. */
+static PyObject *padded(PyObject *module, PyObject *list)
+{
+    (void)module;
+    if (!are_pending(list))
+        return NULL;
+    Py_ssize_t count = PySequence_Fast_GET_SIZE(list), size = 0;
+    for (Py_ssize_t i = 0; i < count; i++)
+        size += (PyBytes_GET_SIZE(EACH(list, i)->data) + 2) / 3 * 3;
+    PyObject *whole = PyBytes_FromStringAndSize(NULL, size);
+    if (whole == NULL)
+        return NULL;
+    char *to = PyBytes_AS_STRING(whole);
+    for (Py_ssize_t i = 0; i < count; i++) {
+        Span data = bytes_of(EACH(list, i)->data);
+        size_t rest = (3 - data.size % 3) % 3;
+        memcpy(to, data.at, data.size);
+        memset(to + data.size, 0, rest);
+        to += data.size + rest;
+    }
+    return whole;
+}
+
+static Buffer quoted;
+
+/* json_body(head, exports, base64 of `padded`): {"Data":"...","PartitionKey":"..."} of each, behind *head*. */
+static PyObject *json_body(PyObject *module, PyObject *arguments)
+{
+    (void)module;
+    static const char between[] = "\",\"PartitionKey\":", next[] = "},{\"Data\":\"", last[] = "}]}";
+    PyObject *head, *list, *encoded;
+    if (!PyArg_ParseTuple(arguments, "SOS", &head, &list, &encoded) || !are_pending(list))
+        return NULL;
+    Py_ssize_t count = PySequence_Fast_GET_SIZE(list);
+    size_t room = (size_t)PyBytes_GET_SIZE(head) + (size_t)PyBytes_GET_SIZE(encoded) + sizeof last, in_all = 0;
+    for (Py_ssize_t i = 0; i < count; i++) {
+        Span key = text_of(EACH(list, i)->key);
+        if (key.at == NULL)
+            return NULL;
+        room += 6 * key.size + 2 + sizeof between + sizeof next;
+        in_all += ((size_t)PyBytes_GET_SIZE(EACH(list, i)->data) + 2) / 3 * 4;
+    }
+    if (in_all != (size_t)PyBytes_GET_SIZE(encoded))
+        return PyErr_Format(PyExc_ValueError, "not the data of these exports");
+    PyObject *body = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)room);
+    if (body == NULL)
+        return NULL;
+    char *to = PyBytes_AS_STRING(body);
+    const char *from = PyBytes_AS_STRING(encoded);
+    memcpy(to, PyBytes_AS_STRING(head), (size_t)PyBytes_GET_SIZE(head));
+    to += PyBytes_GET_SIZE(head);
+    for (Py_ssize_t i = 0; i < count; i++) {
+        size_t size = (size_t)PyBytes_GET_SIZE(EACH(list, i)->data), length = (size + 2) / 3 * 4;
+        memcpy(to, from, length);
+        from += length;
+        to += length;
+        for (size_t rest = (3 - size % 3) % 3; rest; rest--)
+            to[-(Py_ssize_t)rest] = '=';
+        memcpy(to, between, sizeof between - 1);
+        to += sizeof between - 1;
+        begin(&quoted);
+        put_quoted(&quoted, text_of(EACH(list, i)->key));
+        if (quoted.failed) {
+            Py_DECREF(body);
+            return PyErr_NoMemory();
+        }
+        memcpy(to, quoted.at, quoted.size);
+        to += quoted.size;
+        if (i + 1 < count) {
+            memcpy(to, next, sizeof next - 1);
+            to += sizeof next - 1;
+        }
+    }
+    memcpy(to, last, sizeof last - 1);
+    to += sizeof last - 1;
+    _PyBytes_Resize(&body, to - PyBytes_AS_STRING(body));
+    return body;
 }
 
 /* Bytes that were delivered at the first write, and the exports that were settled in any other way. */

@@ -471,6 +471,33 @@ static int decide_one(Slice *slice, const Waiting *one, int64_t ordinal)
     return found;
 }
 
+/* put_profiles(put, key prefix, profiles by id, cache): those that are there go to the batch, and to the cache. */
+static PyObject *put_profiles(PyObject *module, PyObject *arguments)
+{
+    (void)module;
+    PyObject *write, *prefix, *profiles, *cache, *profile_id, *profile;
+    Py_ssize_t at = 0;
+    if (!PyArg_ParseTuple(arguments, "OSO!O!", &write, &prefix, &PyDict_Type, &profiles, &PyDict_Type, &cache))
+        return NULL;
+    while (PyDict_Next(profiles, &at, &profile_id, &profile)) {
+        if (profile == Py_None)
+            continue;
+        Span id = text_of(profile_id), before = bytes_of(prefix);
+        PyObject *key = id.at != NULL ? PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(before.size + id.size)) : NULL;
+        if (key == NULL)
+            return NULL;
+        memcpy(PyBytes_AS_STRING(key), before.at, before.size);
+        memcpy(PyBytes_AS_STRING(key) + before.size, id.at, id.size);
+        PyObject *pair[] = {key, profile};
+        PyObject *done = PyObject_Vectorcall(write, pair, 2, NULL);
+        Py_DECREF(key);
+        Py_XDECREF(done);
+        if (done == NULL || PyDict_SetItem(cache, profile_id, profile))
+            return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
 /* -- the type ----------------------------------------------------------------------------------- */
 
 static void empty(Slice *slice)

@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, ClassVar, Final, Protocol
 import msgspec
 import pybase64
 
+from headrace.core import plain
 from headrace.destinations.kinesis.cbor import ARRAY, BYTES, TEXT, Heads, head, text
-from headrace.destinations.pending import columns
+from headrace.destinations.pending import Pending, columns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,6 +79,10 @@ class JsonEncoding:
 
     def put_records(self, records: Sequence[Record]) -> bytes:
         """See ``Encoding``. One join: formatting each record takes nearly twice the time."""
+        if plain.COMPILED and isinstance(records, list) and isinstance(records[0], Pending):
+            by_c = plain.NATIVE
+            body: bytes = by_c.json_body(self._head, records, _base64(by_c.padded(records)))
+            return body
         quote = _json
         datas, keys = columns(records)
         encoded = _in_base64(datas)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final, Generic, TypeVar
 
+from headrace.core import plain
 from headrace.core.envelope import Envelope, decode
 from headrace.core.link import Row, name
 from headrace.core.model import Identity
@@ -263,11 +264,13 @@ class Lookup:
             window_ms: How long update ids are remembered.
         """
         keys, recent = self._keys, self._profiles
+        if plain.COMPILED:
+            plain.NATIVE.put_profiles(batch.put, keys.profiles, self.changed, recent.young)
         for profile_id, encoded in self.changed.items():
             if encoded is None:
                 batch.delete(keys.profile(profile_id))
                 recent.drop(profile_id)
-            else:
+            elif not plain.COMPILED:
                 batch.put(keys.profile(profile_id), encoded)
                 recent.young[profile_id] = encoded
         for key, row in self.pointed.items():
