@@ -13,7 +13,6 @@ import sys
 from typing import Any
 
 from headrace.core import plain
-from headrace.core.export import bucket_of
 from headrace.core.flow import PartitionKey, Snapshot
 from headrace.core.model import NOTHING, Cause, Export, Identity
 from headrace.core.times import from_ms
@@ -100,7 +99,7 @@ def configurations() -> list[Snapshot]:
 
 def main(path: str, seed: int, rounds: int) -> None:
     native = load(path)
-    native.use(Identity, Cause, Export, bucket_of, NOTHING)
+    native.use(Identity, Cause, Export, NOTHING)
     setattr(plain, "_native", native)  # noqa: B010 - `plan` is to be made by it, compiled or not
     setattr(plain, "COMPILED", True)  # noqa: B010
     rng = random.Random(seed)

@@ -1,14 +1,11 @@
 """Made of ``core/native``; see ``core/plain.py``."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from headrace.core.model import Cause, Export, Identity
 
-def use(
-    identity: type[Identity], cause: type[Cause], export: type[Export], bucket_of: Callable[[str], int],
-    nothing: list[Any], /,
-) -> None: ...  # fmt: skip
+def use(identity: type[Identity], cause: type[Cause], export: type[Export], nothing: list[Any], /) -> None: ...
 def scan(body: bytes, /) -> tuple[list[Identity], Identity, str | None, bytes] | None: ...
 def apply(
     stored: bytes | None, note: bytes, identities: list[Identity], profile_id: str, ordinal: int, now_ms: int,

@@ -12,7 +12,6 @@ from typing import Any, Final
 
 import msgspec
 
-from headrace.core.export import bucket_of
 from headrace.core.flow import CompiledFlow, Snapshot
 from headrace.core.model import NOTHING, Cause, Export, Identity
 
@@ -21,7 +20,7 @@ try:
 except ImportError:
     _native = None  # type: ignore[assignment]
 else:
-    _native.use(Identity, Cause, Export, bucket_of, NOTHING)
+    _native.use(Identity, Cause, Export, NOTHING)
 
 NATIVE: Final[Any] = _native
 """What C is compiled to; None where it is not."""

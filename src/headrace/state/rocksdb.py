@@ -232,7 +232,8 @@ def _options(cache_bytes: int, memtable_bytes: int) -> Options:
     # Most keys that are looked for in the memory table are not there: new identities, new profiles.
     options.set_memtable_whole_key_filtering(True)
     options.set_memtable_prefix_bloom_ratio(0.03)
-    options.set_compression_type(DBCompressionType.lz4())
+    # What is flushed is merged soon, and much of it is deleted by then: it is compressed when it is merged.
+    options.set_compression_per_level([DBCompressionType.none(), DBCompressionType.lz4()])
     options.set_max_total_wal_size(4 * memtable_bytes)
     options.set_keep_log_file_num(3)
     options.set_max_manifest_file_size(1)  # see compact; some kilobytes at each flush and compaction

@@ -7,7 +7,7 @@
 
 /* What Python gives once: types, and what stands for the same thing everywhere. */
 static struct {
-    PyObject *identity, *cause, *export, *bucket_of, *nothing, *empty, *live;
+    PyObject *identity, *cause, *export, *nothing, *empty, *live;
     PyObject *segment, *identified, *attribute;
     PyObject *no_change, *paused, *not_a_member, *trigger_off, *same_value, *catch_up;
 } known;

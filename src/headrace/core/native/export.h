@@ -4,6 +4,7 @@
 
 #include "blake2b.h"
 #include "cause.h"
+#include "md5.h"
 #include "pending.h"
 #include "render.h"
 
@@ -153,12 +154,11 @@ static PyObject *key_of(const Flow *flow, const Change *change, int *found)
     return key;
 }
 
+/* As core/export.py has it: the top six bits of the key's MD5. */
 static int bucket_of(PyObject *key)
 {
-    PyObject *found = PyObject_CallOneArg(known.bucket_of, key);
-    int bucket = found == NULL ? -1 : (int)PyLong_AsLong(found);
-    Py_XDECREF(found);
-    return bucket;
+    Span text = text_of(key);
+    return text.at != NULL ? md5_first(text) >> 2 : -1;
 }
 
 static int render_message(const Plan *plan, const Flow *flow, const Change *change, const char *export_id, int64_t seq,

@@ -156,18 +156,17 @@ static PyObject *make_plan(PyObject *module, PyObject *given)
     return capsule;
 }
 
-PyDoc_STRVAR(use_doc, "use(identity type, cause type, export type, bucket_of, nothing): what `scan` and `apply` make");
+PyDoc_STRVAR(use_doc, "use(identity type, cause type, export type, nothing): what objects are made of");
 
 static PyObject *use(PyObject *module, PyObject *given)
 {
     (void)module;
-    PyObject *identity, *cause, *export, *bucket, *nothing;
-    if (!PyArg_ParseTuple(given, "O!OOOO!", &PyType_Type, &identity, &cause, &export, &bucket, &PyList_Type, &nothing))
+    PyObject *identity, *cause, *export, *nothing;
+    if (!PyArg_ParseTuple(given, "O!OOO!", &PyType_Type, &identity, &cause, &export, &PyList_Type, &nothing))
         return NULL;
     Py_XSETREF(known.identity, Py_NewRef(identity));
     Py_XSETREF(known.cause, Py_NewRef(cause));
     Py_XSETREF(known.export, Py_NewRef(export));
-    Py_XSETREF(known.bucket_of, Py_NewRef(bucket));
     Py_XSETREF(known.nothing, Py_NewRef(nothing));
     Py_RETURN_NONE;
 }

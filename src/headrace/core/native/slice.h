@@ -13,7 +13,7 @@
 enum { MOST_BODY = 1048576, MOST_WAITING = 64, MOST_PLACES = 64, BASE_VERSIONS = 256 };
 
 /* Whether a call is under way: its buffers are everybody's. Making an object may run other Python code (a collection's
- * finalizers, `bucket_of`), and that may let another thread in; whoever comes meanwhile is left to Python. */
+ * finalizers), and that may let another thread in; whoever comes meanwhile is left to Python. */
 static int busy;
 
 static int holds_lists(PyObject *lists, int count)
