@@ -31,6 +31,19 @@ static inline int compared(Span one, Span other)
     return found ? found : (one.size > other.size) - (one.size < other.size);
 }
 
+/* Has memory brought into the processor's caches while something else is done: what was made some thousand updates ago
+ * is in none. Reading where nothing is does no harm here. */
+static inline void fetch(const void *at, size_t lines)
+{
+#if defined(__GNUC__)
+    for (size_t i = 0; i < lines; i++)
+        __builtin_prefetch((const char *)at + 64 * i);
+#else
+    (void)at;
+    (void)lines;
+#endif
+}
+
 /* One that could not grow is marked as failed until it begins anew, so that only its end is asked whether all went well. */
 typedef struct {
     char *at;

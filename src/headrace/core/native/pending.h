@@ -201,22 +201,16 @@ static PyTypeObject pending_type = {
 
 /* -- many at once ------------------------------------------------------------------------------- */
 
-/* Exports are met long after they were made, by then in no cache: asked for some ahead, they come beside the work. */
-#if defined(__GNUC__)
-#define AHEAD 8
-#define FETCH_AHEAD(list, at, count)                                                                                   \
-    do {                                                                                                               \
-        if ((at) + AHEAD < (count)) {                                                                                  \
-            const char *ahead = (const char *)PySequence_Fast_GET_ITEM(list, (at) + AHEAD);                            \
-            __builtin_prefetch(ahead);                                                                                 \
-            __builtin_prefetch(ahead + 64);                                                                            \
-            __builtin_prefetch(ahead + 128);                                                                           \
-            __builtin_prefetch(ahead + 192);                                                                           \
-        }                                                                                                              \
-    } while (0)
-#else
-#define FETCH_AHEAD(list, at, count) ((void)0)
-#endif
+#define EACH(list, at) ((Pending *)PySequence_Fast_GET_ITEM(list, at))
+
+/* Exports are met long after they were made: those that come next are fetched beside the work. */
+enum { AHEAD = 8, PENDING_LINES = (sizeof(Pending) + 63) / 64 };
+
+static inline void fetch_ahead(PyObject *list, Py_ssize_t at, Py_ssize_t count)
+{
+    if (at + AHEAD < count)
+        fetch(EACH(list, at + AHEAD), PENDING_LINES);
+}
 
 /* Whether it is a list of exports that wait; else an error is set. */
 static int are_pending(PyObject *list)
@@ -224,15 +218,13 @@ static int are_pending(PyObject *list)
     if (PyList_Check(list) || PyTuple_Check(list)) {
         Py_ssize_t i = 0, count = PySequence_Fast_GET_SIZE(list);
         for (; i < count && Py_IS_TYPE(PySequence_Fast_GET_ITEM(list, i), &pending_type); i++)
-            FETCH_AHEAD(list, i, count);
+            fetch_ahead(list, i, count);
         if (i == count)
             return 1;
     }
     PyErr_SetString(PyExc_TypeError, "not a list of exports that wait");
     return 0;
 }
-
-#define EACH(list, at) ((Pending *)PySequence_Fast_GET_ITEM(list, at))
 
 static PyObject *sizes(PyObject *module, PyObject *list)
 {
@@ -241,7 +233,6 @@ static PyObject *sizes(PyObject *module, PyObject *list)
     if (!are_pending(list))
         return NULL;
     for (Py_ssize_t i = 0, count = PySequence_Fast_GET_SIZE(list); i < count; i++) {
-        FETCH_AHEAD(list, i, count);
         size += EACH(list, i)->size;
         kept += EACH(list, i)->kept;
     }
@@ -257,7 +248,6 @@ static PyObject *fit(PyObject *module, PyObject *arguments)
     if (!PyArg_ParseTuple(arguments, "OLn", &list, &most, &chars) || !are_pending(list))
         return NULL;
     for (Py_ssize_t i = 0, count = PySequence_Fast_GET_SIZE(list); i < count; i++) {
-        FETCH_AHEAD(list, i, count);
         const Pending *one = EACH(list, i);
         Py_ssize_t length = PyUnicode_GET_LENGTH(one->key);
         if (one->size > most || length > chars || !length)
@@ -301,6 +291,8 @@ static PyObject *bucket_block(PyObject *list, int bucket, Py_ssize_t first, Py_s
             Pending *one = EACH(list, i);
             if (one->bucket != bucket)
                 continue;
+            if (i + AHEAD < PySequence_Fast_GET_SIZE(list))
+                fetch(EACH(list, i + AHEAD)->encoded, 1);
             PyObject *ordinal = PyLong_FromLongLong(one->ordinal);
             if (ordinal == NULL)
                 break;
@@ -399,7 +391,6 @@ static PyObject *answered(PyObject *module, PyObject *arguments)
     if (given != NULL && PySequence_Fast_GET_SIZE(given) != count)
         PyErr_SetString(PyExc_ValueError, "an outcome for each record");
     for (Py_ssize_t i = 0; !PyErr_Occurred() && i < count; i++) {
-        FETCH_AHEAD(list, i, count);
         Pending *one = EACH(list, i);
         PyObject *outcome = PySequence_Fast_GET_ITEM(given, i);
         one->attempts++;
@@ -425,7 +416,6 @@ static PyObject *settle(PyObject *module, PyObject *list)
         PyObject *block = EACH(list, i)->block;
         Py_ssize_t first = EACH(list, i)->index, end = first;
         for (; i < count && EACH(list, i)->block == block && EACH(list, i)->index == end; i++, end++) {
-            FETCH_AHEAD(list, i, count);
             size += EACH(list, i)->size + EACH(list, i)->kept;
         }
         PyObject *from = PyLong_FromSsize_t(first), *to = PyLong_FromSsize_t(end), *done = NULL;
@@ -464,7 +454,6 @@ static PyObject *columns(PyObject *module, PyObject *list)
     Py_ssize_t count = PySequence_Fast_GET_SIZE(list);
     PyObject *datas = PyList_New(count), *keys = PyList_New(count);
     for (Py_ssize_t i = 0; datas != NULL && keys != NULL && i < count; i++) {
-        FETCH_AHEAD(list, i, count);
         PyList_SET_ITEM(datas, i, Py_NewRef(EACH(list, i)->data));
         PyList_SET_ITEM(keys, i, Py_NewRef(EACH(list, i)->key));
     }
@@ -560,7 +549,6 @@ static PyObject *unusual(PyObject *module, PyObject *list)
     PyObject *others = are_pending(list) ? PyList_New(0) : NULL;
     int64_t bytes = 0;
     for (Py_ssize_t i = 0, count = others != NULL ? PySequence_Fast_GET_SIZE(list) : 0; i < count; i++) {
-        FETCH_AHEAD(list, i, count);
         Pending *one = EACH(list, i);
         int usual = one->attempts <= 1 && one->discarded == NULL && one->outcome != NULL && one->outcome != Py_None
             && verdict_of(one->outcome) == DELIVERED;
@@ -586,7 +574,6 @@ static PyObject *made_at(PyObject *module, PyObject *list)
         int64_t made_ms = EACH(list, i)->made_ms;
         Py_ssize_t first = i;
         for (; i < count && EACH(list, i)->made_ms == made_ms; i++) {
-            FETCH_AHEAD(list, i, count);
             if (EACH(list, i)->crosses && PyList_Append(crossing, (PyObject *)EACH(list, i)))
                 break;
         }
@@ -647,7 +634,6 @@ static PyObject *ledger_columns(PyObject *module, PyObject *list)
         made[c] = PyList_New(count);
     int64_t last_ms = 0;
     for (Py_ssize_t i = 0; !PyErr_Occurred() && i < count; i++) {
-        FETCH_AHEAD(list, i, count);
         Pending *one = EACH(list, i);
         put_id(one->export_id, one->odd_id == NULL ? DIGITS : 0, PyBytes_AS_STRING(made[0]) + ID_BYTES * i);
         Span lane = text_of(one->lane);

@@ -39,7 +39,7 @@ typedef struct {
     int64_t bytes, fired[8];
 } FlowCounts;
 
-enum { GIVEN = 20 };
+enum { GIVEN = 20, PROFILE_LINES = 14, PROFILES_AHEAD = 4 };
 
 typedef struct {
     PyObject_HEAD
@@ -151,8 +151,11 @@ static PyObject *recent(PyObject *young, PyObject *old, PyObject *key)
 /* Adds a profile to those to be read, unless it is at hand. */
 static int want_profile(Slice *slice, PyObject *profile_id, PyObject *unread)
 {
-    if (recent(slice->profiles, slice->old_profiles, profile_id) != NULL)
+    PyObject *found = recent(slice->profiles, slice->old_profiles, profile_id);
+    if (found != NULL) {
+        fetch(found, PROFILE_LINES);
         return DONE;
+    }
     if (PyErr_Occurred())
         return FAILED;
     int changed = PyDict_Contains(slice->changed, profile_id);
@@ -476,10 +479,17 @@ static PyObject *put_profiles(PyObject *module, PyObject *arguments)
 {
     (void)module;
     PyObject *write, *prefix, *profiles, *cache, *profile_id, *profile;
-    Py_ssize_t at = 0;
+    Py_ssize_t at = 0, ahead = 0;
     if (!PyArg_ParseTuple(arguments, "OSO!O!", &write, &prefix, &PyDict_Type, &profiles, &PyDict_Type, &cache))
         return NULL;
+    for (int i = 0; i < PROFILES_AHEAD; i++)
+        PyDict_Next(profiles, &ahead, NULL, NULL);
     while (PyDict_Next(profiles, &at, &profile_id, &profile)) {
+        PyObject *later_id, *later;
+        if (PyDict_Next(profiles, &ahead, &later_id, &later)) {
+            fetch(later_id, 2);
+            fetch(later, PROFILE_LINES);
+        }
         if (profile == Py_None)
             continue;
         Span id = text_of(profile_id), before = bytes_of(prefix);
