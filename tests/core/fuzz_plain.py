@@ -1,21 +1,27 @@
 """Feeds C, built with the compiler's sanitizers, broken updates and profiles: `test_plain_memory.py` runs it.
 
-    python -m tests.core.fuzz_plain <the module's file> <seed> <rounds>
+    python -m tests.core.fuzz_plain <seed> <rounds>
 
 What it answers is compared elsewhere; here it only must not read or write where it may not.
 """
 
 from __future__ import annotations
 
-import importlib.util
+import itertools
 import random
 import sys
 from typing import Any
 
+import msgspec
+import pybase64
+
 from headrace.core import plain
 from headrace.core.flow import PartitionKey, Snapshot
-from headrace.core.model import NOTHING, Cause, Export, Identity
+from headrace.core.model import Export
 from headrace.core.times import from_ms
+from headrace.destinations.base import Outcome
+from headrace.destinations.block import Block
+from headrace.sources.base import Batch
 
 from .driving import NOW_MS, T1, T2, flow, snapshot, update
 from .test_plain import Folder
@@ -43,16 +49,6 @@ HEADS = [
     bytes([n])
     for n in (0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0, 0xC4, 0xCB, 0xCF, 0xD9, 0xDB, 0xDC, 0xDD, 0xDE, 0xDF)
 ]
-
-
-def load(path: str) -> Any:
-    """The module of that file, in the place of the one there is."""
-    spec = importlib.util.spec_from_file_location("headrace.core._native", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def broken(rng: random.Random, whole: bytes, put: list[bytes]) -> bytes:
@@ -97,11 +93,57 @@ def configurations() -> list[Snapshot]:
     ]  # fmt: skip
 
 
-def main(path: str, seed: int, rounds: int) -> None:
-    native = load(path)
-    native.use(Identity, Cause, Export, NOTHING)
-    setattr(plain, "_native", native)  # noqa: B010 - `plan` is to be made by it, compiled or not
-    setattr(plain, "COMPILED", True)  # noqa: B010
+def whole_batches(rng: random.Random, config: Snapshot, rounds: int) -> None:
+    """Slices of broken updates, profiles broken below them, and what becomes of their exports."""
+    folder = Folder(config, by_c=True)
+    for number in range(rounds):
+        some = [rng.choice(bodies()) for _ in range(rng.randint(1, 150))]
+        some = [broken(rng, body, SIGNS) if rng.random() < 0.3 else body for body in some]
+        ids = [rng.choice([None, "x", "y" * 200, str(n)]) for n in range(len(some))] if rng.random() < 0.5 else None
+        write = folder.state.batch()
+        try:
+            made = folder.decider.decide(
+                [Batch("t", some, str, None, lambda _: None, ids=ids)], [], folder.next, NOW_MS + number,
+                folder.totals, write,
+            )  # fmt: skip
+        except (AssertionError, msgspec.MsgspecError, ValueError, TypeError, KeyError):
+            folder = Folder(config, by_c=True)  # Python met a profile that was broken here
+            continue
+        folder.next = made.last + 1
+        folder.state.commit(write)
+        for exports in made.exports:
+            settled(rng, exports)
+        if rng.random() < 0.3:
+            prefix = folder.keys.profiles
+            key, stored = rng.choice(list(folder.state.scan(prefix, prefix + b"\xff")) or [(b"", b"")])
+            kept = folder.decider._profiles.young
+            if key and key[len(prefix) :].decode() in kept:
+                kept[key[len(prefix) :].decode()] = broken(rng, stored, HEADS)
+
+
+def settled(rng: random.Random, exports: list[Any]) -> None:
+    """Exports on their way, by all that C does with them."""
+    native = plain.NATIVE
+    for bucket, run, ordinals, stored in native.grouped(exports, msgspec.msgpack.encode):
+        assert msgspec.msgpack.decode(stored, type=list[Export]) == [p.export for p in run]
+        native.lie_in(run, Block(bucket, ordinals))
+    if not exports:
+        return
+    native.json_body(b"[", exports, pybase64.b64encode(native.padded(exports)))
+    outcomes = [Outcome(rng.choice(["", "s-0"]), "1" * 56, verdict=rng.choice([0, 0, 0, 1, 3])) for _ in exports]
+    for one, after in itertools.pairwise(exports):
+        if rng.random() < 0.5:
+            one.behind = one.last = after
+    native.answered(exports, outcomes)
+    for ask in (native.sizes, native.settle, native.blocks_of, native.columns, native.unusual, native.made_at,
+                native.ledger_columns):  # fmt: skip
+        ask(exports)
+    rng.shuffle(exports)
+    native.settle(exports)
+
+
+def main(seed: int, rounds: int) -> None:
+    native = plain.NATIVE
     rng = random.Random(seed)
     plans = [plain.plan(one) for one in configurations()]
     stored: list[bytes] = []
@@ -124,8 +166,10 @@ def main(path: str, seed: int, rounds: int) -> None:
         made: list[list[Any]] = [[] for _ in configurations()[which].flows]
         done = native.apply(profile, note, identities, "0" * 32, 9, NOW_MS, from_ms(NOW_MS), plans[which], made)
         decided += done is not None
+    for config in configurations():
+        whole_batches(rng, config, rounds // 500)
     print(f"{rounds} tried, {read} read, {decided} decided")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    main(int(sys.argv[1]), int(sys.argv[2]))

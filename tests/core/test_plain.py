@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import tracemalloc
+from collections.abc import Sequence
 from typing import Any, cast
 
 import msgspec
@@ -21,6 +22,7 @@ from headrace.core.model import Export, Lifetimes
 from headrace.core.times import from_ms
 from headrace.destinations.pending import grouped
 from headrace.runtimes.embedded.decide import Decider
+from headrace.runtimes.embedded.decision import Command
 from headrace.sources.base import Batch
 from headrace.state import records
 from headrace.state.keys import Keys
@@ -43,9 +45,11 @@ class Folder:
         self.told: list[Any] = []
 
     def take(self, bodies: list[bytes], now_ms: int) -> None:
+        self.decide([Batch("t", bodies, str, None, lambda _: None)], now_ms)
+
+    def decide(self, batches: list[Batch], now_ms: int, commands: Sequence[Command] = ()) -> None:
         write = self.state.batch()
-        batch = Batch("t", bodies, str, None, lambda _: None)
-        made = self.decider.decide([batch], [], self.next, now_ms, self.totals, write)
+        made = self.decider.decide(batches, commands, self.next, now_ms, self.totals, write)
         exports = [[(p.bucket, p.export) for p in of_flow] for of_flow in made.exports]
         for of_flow in made.exports:
             for bucket, run, ordinals, stored in grouped(of_flow, msgspec.msgpack.encode):

@@ -53,6 +53,11 @@ class Pending:
         last: At the head of a lane the last that waits behind it; None where none does.
     """
 
+    __slots__ = (
+        "after", "attempts", "behind", "block", "bucket", "cause", "config", "data", "discarded", "epoch",
+        "export_id", "index", "kept", "key", "lane", "last", "made_ms", "message", "ordinal", "outcome", "seq",
+        "size", "unknown", "version",
+    )  # fmt: skip
     block: Block
 
     def __init__(self, export: Export, bucket: int) -> None:

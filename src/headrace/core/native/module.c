@@ -1,4 +1,5 @@
 /* headrace.core._native: plain updates decided without Python objects. See core/plain.py. */
+#include "settled.h"
 #include "slice.h"
 
 PyDoc_STRVAR(scan_doc, "scan(body) -> (identities, primary, update id or None, note) | None\n\n"
@@ -171,10 +172,20 @@ static PyObject *use(PyObject *module, PyObject *given)
     Py_RETURN_NONE;
 }
 
+static PyObject *name_bucket(PyObject *module, PyObject *key)
+{
+    (void)module;
+    int bucket = PyUnicode_Check(key) ? bucket_of(key) : -1;
+    if (bucket < 0)
+        return PyErr_Occurred() ? NULL : PyErr_Format(PyExc_TypeError, "a partition key is a text");
+    return PyLong_FromLong(bucket);
+}
+
 static PyMethodDef methods[] = {
     {"scan", scan, METH_O, scan_doc},
     {"apply", (PyCFunction)(void (*)(void))apply, METH_FASTCALL, apply_doc},
     {"plan", make_plan, METH_VARARGS, plan_doc},
+    {"bucket_of", name_bucket, METH_O, "bucket_of(key) -> the bucket of a partition key, as core/export.py has it"},
     {"use", use, METH_VARARGS, use_doc},
     {"sizes", sizes, METH_O, "sizes(exports) -> (bytes of their records, bytes kept besides)"},
     {"fit", fit, METH_VARARGS, "fit(exports, bytes, characters) -> whether every record and key is within these"},

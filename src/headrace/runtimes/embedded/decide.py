@@ -14,11 +14,9 @@ from headrace.core import plain
 from headrace.core.cause import WITHDRAWN
 from headrace.core.envelope import Envelope, encode
 from headrace.core.flow import Snapshot
-from headrace.core.lifetimes import end_ms
 from headrace.core.link import Guards, Link, Row, link
-from headrace.core.model import Backfill, Delete, Export, Identity, Membership, Replay, Tick, Unlink
+from headrace.core.model import Backfill, Delete, Export, Identity, Replay, Tick, Unlink
 from headrace.core.step import CATCH_UP, Step, step
-from headrace.core.times import from_ms
 from headrace.destinations.pending import Pending
 from headrace.errors import UpdateRefusedError
 from headrace.runtimes.embedded.counting import Counting
@@ -33,9 +31,6 @@ from headrace.sources.base import Refused
 from headrace.state import records
 from headrace.state.base import Batch, State
 from headrace.state.keys import Keys
-
-_Told = tuple[list[tuple[str, int, str, bool, str]], list[tuple[tuple[str, ...], str]]]
-"""As ``Slice.told`` gives it."""
 
 _KINDS: Final = {
     Tick: records.TICK,
@@ -109,8 +104,6 @@ class Decider:
         keys = self._keys
         lookup = Lookup(self._state, keys, self._rows, self._profiles, self._installation_key, now_ms)
         under_way = _Deciding(self, lookup, batches, commands, first, now_ms, totals, repeats, named)
-        if self.plan is not None and repeats is None:
-            under_way.have_c_decide(self.plan, keys.identities, self._rows, self._profiles)
         decision = under_way.run()
         lookup.write(batch, first, self._window_ms)
         under_way.marks.write(batch, keys, first)
@@ -138,8 +131,11 @@ class _Deciding:
         self._entries = Entries(lookup, decider.base_from)
         self._out = Decision(len(self._snapshot.flows), len(batches))
         self._counting = Counting(totals, self._snapshot)
-        self._base_from = decider.base_from
         self._slice: Any = None
+        if decider.plan is not None and repeats is None:
+            self._slice = lookup.by_c(
+                decider.plan, self._entries.columns, self._out.exports, decider.base_from, self._guards
+            )  # fmt: skip
         self._parser = Parser(
             batches, lookup, self._out, totals, stamped=self._snapshot.merge_by == "timestamp", repeats=repeats,
         )  # fmt: skip
@@ -147,19 +143,6 @@ class _Deciding:
         self._overflowing = bool(self._snapshot.overflowing)
         self._consents = any(flow.consent is not None for flow in self._snapshot.flows)
         self.marks = Marks(self._snapshot, lookup)
-
-    def have_c_decide(
-        self, plan: Any, key_prefix: bytes, rows: Recent[bytes, Row], profiles: Recent[str, bytes]
-    ) -> None:  # fmt: skip
-        """Have C decide what it does; see ``plain.Slice``."""
-        lookup, guards = self._lookup, self._guards
-        self._slice = plain.Slice(
-            (
-                plan, Row, key_prefix, rows.young, rows.old, profiles.young, profiles.old, lookup.changed,
-                lookup.pointed, lookup.names, lookup.seen, lookup.new_ids, *self._entries.columns, self._out.exports,
-            ),
-            self._now_ms, from_ms(self._now_ms), self._base_from, guards.most, not guards.unstitchable,
-        )  # fmt: skip
 
     def run(self) -> Decision:
         parser = self._parser
@@ -196,7 +179,7 @@ class _Deciding:
             while True:
                 to: int = by_c.decide(at, self._ordinal)
                 self._ordinal += to - at
-                self._hear(by_c.told())
+                self.marks.hear(by_c.told(), self._now_ms)
                 if to == size:
                     break
                 read = by_c.left(to)
@@ -205,20 +188,6 @@ class _Deciding:
                     self._apply_update(one)
                 at = to + 1
         self._counting.by_c(by_c.counted())
-
-    def _hear(self, told: _Told | None) -> None:
-        """What C tells of memberships that may end by themselves, and of what flows held back."""
-        if told is None:
-            return
-        ends, held_back = told
-        for profile_id, ordinal, namespace, member, since in ends:
-            at_ms = end_ms(
-                namespace, Membership(member, since, None, ordinal, self._now_ms), self._snapshot.lifetimes
-            )
-            if at_ms:
-                self.marks.end(profile_id, [at_ms])
-        for held, profile_id in held_back:
-            self.marks.hold_back(held, profile_id)
 
     # -- by Python --------------------------------------------------------------------------------
 

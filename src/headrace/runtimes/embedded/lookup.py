@@ -7,12 +7,13 @@ the state only ahead, for many inputs at once (``prefetch``); what was changed i
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from headrace.core import plain
 from headrace.core.envelope import Envelope, decode
-from headrace.core.link import Row, name
+from headrace.core.link import Guards, Row, name
 from headrace.core.model import Identity
+from headrace.core.times import from_ms
 from headrace.runtimes.embedded.parsed import Parsed
 from headrace.state import records
 from headrace.state.base import Batch, State
@@ -103,6 +104,27 @@ class Lookup:
         self.at_hand: dict[str, Envelope] = {}
         self.seen: dict[bytes, bool] = {}
         self.rows = rows.young
+
+    def by_c(
+        self, plan: Any, columns: tuple[object, ...], exports: list[Any], base_from: int, guards: Guards
+    ) -> Any:  # fmt: skip
+        """What has C decide on what this keeps (``plain.Slice``).
+
+        Args:
+            plan: From ``plain.plan``.
+            columns: Of the journal's block (``Entries``).
+            exports: Per flow the list that its exports go to.
+            base_from: See ``Decider``.
+            guards: What may not be joined.
+        """
+        rows, profiles = self._rows, self._profiles
+        return plain.Slice(
+            (
+                plan, Row, self._keys.identities, rows.young, rows.old, profiles.young, profiles.old, self.changed,
+                self.pointed, self.names, self.seen, self.new_ids, *columns, exports,
+            ),
+            self._now_ms, from_ms(self._now_ms), base_from, guards.most, not guards.unstitchable,
+        )  # fmt: skip
 
     # -- ahead ------------------------------------------------------------------------------------
 

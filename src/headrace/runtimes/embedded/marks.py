@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from headrace.core.flow import Snapshot
+from headrace.core.lifetimes import end_ms
+from headrace.core.model import Membership
 from headrace.core.step import CATCH_UP
 from headrace.runtimes.embedded.lookup import Lookup
 from headrace.state import records
@@ -14,6 +16,11 @@ from headrace.state.keys import END, Keys
 
 _TIMER_MS: Final = 1000
 """What ends within the same second is looked at together."""
+
+
+Told = tuple[list[tuple[str, int, str, bool, str]], list[tuple[tuple[str, ...], str]]]
+"""Memberships that may end by themselves, as (profile id, ordinal, namespace, member, since); and what was decided of
+each flow about profiles that a flow held back about. As ``Slice.told`` gives it."""
 
 
 class Marks:
@@ -33,6 +40,18 @@ class Marks:
     def soonest_ms(self) -> int | None:
         """When the first profile is looked at; None for never."""
         return min(self._ends, default=None)
+
+    def hear(self, told: Told | None, now_ms: int) -> None:
+        """Remember what C tells of the updates that it decided; *now_ms* is the time of the batch."""
+        if told is None:
+            return
+        ends, held_back = told
+        for profile_id, ordinal, namespace, member, since in ends:
+            at_ms = end_ms(namespace, Membership(member, since, None, ordinal, now_ms), self._snapshot.lifetimes)
+            if at_ms:
+                self.end(profile_id, [at_ms])
+        for held, profile_id in held_back:
+            self.hold_back(held, profile_id)
 
     def end(self, profile_id: str, ends: Sequence[int]) -> None:
         """Remember to look at a profile when memberships of it end; by the second, so that many share a timer."""
