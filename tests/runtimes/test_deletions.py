@@ -157,6 +157,25 @@ def test_l2_no_page_leads_to_what_was_erased(disk: Disk) -> None:
     assert led() == [0, 0]
 
 
+def test_l2_nor_does_one_that_was_open_meanwhile(disk: Disk) -> None:
+    """A page is written when it is full: what was erased of its blocks before that is erased of it too."""
+    road = quiet(disk, story(), MESSAGES)
+    marks = {id_mark(name(KEY, Identity(*one.split(":", 1)))) for one in (f"email:{PLANTED}", f"ecid:{DEVICE}")}
+    pages = (Pages(disk.open(), KEYS, JOURNAL), Pages(disk.open(), KEYS, LEDGER))
+
+    def seal(engine: Engine) -> list[int]:
+        assert [page.tail() for page in pages] == [0, 0]
+        batch = disk.open().batch()
+        for roll in engine._rounds.rolls.values():
+            roll.seal(batch)
+        disk.open().commit(batch)
+        assert min(page.tail() for page in pages) > 1
+        return [len([row for mark in marks for row in page.candidates(PROFILE_ID, mark)]) for page in pages]
+
+    assert live(road, delete, passes(road, 5), seal)[-1] == [0, 0]
+    assert done(road)["state"] == "done"
+
+
 def test_what_was_exported_about_the_person_can_still_be_explained(
     disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -227,7 +246,7 @@ def leftovers(folder: Path) -> dict[str, set[bytes]]:
 def _uncompressed(cache_bytes: int, memtable_bytes: int) -> rocksdict.Options:
     """As the state opens its database, but that tables lie on disk as they were written, to be searched."""
     options = _OPTIONS(cache_bytes, memtable_bytes)
-    options.set_compression_type(rocksdict.DBCompressionType.none())
+    options.set_compression_per_level([rocksdict.DBCompressionType.none()] * 2)
     return options
 
 

@@ -9,7 +9,7 @@ def use(identity: type[Identity], cause: type[Cause], export: type[Export], noth
 def scan(body: bytes, /) -> tuple[list[Identity], Identity, str | None, bytes] | None: ...
 def apply(
     stored: bytes | None, note: bytes, identities: list[Identity], profile_id: str, ordinal: int, now_ms: int,
-    now: str, plan: Any, exports: list[list[tuple[int, Export, bytes | None]]], /,
+    now: str, plan: Any, exports: list[list[Any]], /,
 ) -> tuple[
     bytes | None, tuple[str, ...], int, int, int, int, list[tuple[str, bool, str]],
 ] | None: ...  # fmt: skip

@@ -33,7 +33,7 @@ scan: Final[Any] = _native.scan if COMPILED else None
 an update that ``core.update`` has to read."""
 
 apply: Final[Any] = _native.apply if COMPILED else None
-"""Fold a note into a profile. None where ``core.step`` has to.
+"""Fold a note into a profile, as ``Slice`` does it: for looking at one update. None where ``core.step`` has to.
 
 Args:
     stored: The profile's bytes; None for one that this update makes.
@@ -44,7 +44,7 @@ Args:
     now_ms: Time of the batch.
     now: The same as canonical text.
     plan: From ``plan``.
-    exports: Per flow a list, to which its export is appended as (bucket, export, bytes as the outbox stores it).
+    exports: Per flow a list, to which its export is appended, as it waits (``destinations.pending.Pending``).
 
 Returns:
     The profile's bytes, or None where nothing changed; per flow the reason why nothing was exported; ordinal and
@@ -56,7 +56,7 @@ Slice: Final[Any] = _native.Slice if COMPILED else None
 """Some updates at once, decided without an object for any but what is kept of them: at most ``AT_ONCE``.
 
 One is decided where all its identities are of one profile or all are new; the others, and what ``scan`` or ``apply``
-leave, stop ``decide``, to be decided by whoever called it. ``runtimes.embedded.slices`` drives it.
+leave, stop ``decide``, to be decided by whoever called it. ``runtimes.embedded.decide`` drives it.
 
 Args:
     given: What it reads and writes, in this order: the plan; type of a row; what stands before a namespace in the key

@@ -17,7 +17,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Final
 
 import msgspec
@@ -162,6 +162,18 @@ class Roll:
             page.flows += [flow for flow in block.flows if flow not in page.flows]
         self.bytes += size
         return page
+
+    def forget(self, rows: Collection[int]) -> None:
+        """Some rows were erased: what is noted of their profiles goes from the page that is open."""
+        page = self._open
+        if page is None or not any(row >= page.first for row in rows):
+            return
+        marks = bytearray(b"".join(self._marks[PROFILE_ID]))
+        for row in rows:
+            at = (row - page.first) * MARK_BYTES
+            if 0 <= at < len(marks):
+                marks[at : at + MARK_BYTES] = bytes(MARK_BYTES)
+        self._marks[PROFILE_ID] = [bytes(marks)]
 
     def seal(self, batch: Batch) -> None:
         """Put the page that is open into a batch, however short it is."""

@@ -29,6 +29,7 @@ from headrace.runtimes.embedded.flow import RunningFlow
 from headrace.state import records
 from headrace.state.base import Batch, State
 from headrace.state.keys import FACT, MOST, Keys
+from headrace.state.pages import Roll
 
 _LOOK_MS: Final = 500
 _KEPT: Final = 100
@@ -76,6 +77,10 @@ class Deletions:
         self._given: Deletion | None = None
         self._looked_ms = 0
         self._compacting: asyncio.Future[Any] | None = None
+
+    def write_on(self, rolls: Mapping[bytes, Roll]) -> None:
+        """Those of journal and ledger, by space: their pages that are open name nobody who is erased, either."""
+        self._erasure.rolls = rolls
 
     # -- asked for --------------------------------------------------------------------------------
 

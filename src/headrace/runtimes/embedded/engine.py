@@ -94,6 +94,7 @@ class Engine:
             discards=self._discards, overflow=self.overflow,
             cap=Cap(options.dead_letter_cap, self.totals, self.in_force.over_cap),
         )  # fmt: skip
+        self.deletions.write_on(self._rounds.rolls)
         self.on_commit, self.on_round = self._rounds.on_commit, self._rounds.on_round
         self.started = asyncio.Event()
         self._drain_s = options.drain_timeout_s

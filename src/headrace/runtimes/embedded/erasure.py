@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 import msgspec
@@ -13,6 +13,7 @@ from headrace.state import records
 from headrace.state.base import Batch, State
 from headrace.state.erasing import born, erase_journal, erase_ledger, erase_marks, rows_about
 from headrace.state.keys import BACKFILL, DEAD_LETTER, DISCARD, END, JOURNAL, LEDGER, MOST, Keys
+from headrace.state.pages import Roll
 from headrace.state.runs import encode, runs
 
 _BLOCKS: Final = 20
@@ -55,10 +56,14 @@ class Erasure:
         keys: Of the sandbox.
         flows: The flows at work.
         totals: Counted into.
+
+    Attributes:
+        rolls: What is written of journal and ledger, by space.
     """
 
     def __init__(self, state: State, keys: Keys, flows: Mapping[str, RunningFlow], totals: records.Totals) -> None:
         self._state, self._keys, self._flows, self._totals = state, keys, flows, totals
+        self.rolls: Mapping[bytes, Roll] = {}
 
     def some(self, one: Deletion, batch: Batch) -> bool:
         """Rewrite some blocks; when none is left, what else names the person. True when nothing does any more."""
@@ -96,7 +101,7 @@ class Erasure:
             blocks += 1
             if blocks >= most:
                 break
-        erase_marks(self._state, self._keys, JOURNAL, rows, batch)
+        self._marks(JOURNAL, rows, batch)
         return blocks
 
     def _ledger(self, one: Deletion, span: tuple[str, int, int], most: int, batch: Batch) -> int:
@@ -114,8 +119,13 @@ class Erasure:
             blocks += 1
             if blocks >= most:
                 break
-        erase_marks(self._state, self._keys, LEDGER, rows, batch)
+        self._marks(LEDGER, rows, batch)
         return blocks
+
+    def _marks(self, space: bytes, rows: Collection[int], batch: Batch) -> None:
+        erase_marks(self._state, self._keys, space, rows, batch)
+        if space in self.rolls:
+            self.rolls[space].forget(rows)
 
     def _letters(self, one: Deletion, batch: Batch) -> None:
         needles = [msgspec.json.encode(identity) for _, identity in one.identities]

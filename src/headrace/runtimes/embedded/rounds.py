@@ -66,6 +66,7 @@ class Rounds:
         cap: Looks at the flows' dead letters.
 
     Attributes:
+        rolls: What it writes of journal and ledger, by space.
         on_round: Called with each commit's figures.
         on_commit: Called after each commit.
     """
@@ -87,6 +88,7 @@ class Rounds:
         rows = options.page_rows
         self._journal = Roll(state, keys, JOURNAL, kept=options.journal_ms > 0, page_rows=rows)
         self._ledger = Roll(state, keys, LEDGER, kept=options.ledger_ms > 0, page_rows=rows)
+        self.rolls = {JOURNAL: self._journal, LEDGER: self._ledger}
         self._housekeeping = Housekeeping(
             state, keys, clock, options, self._decider, self._journal, self._ledger, discards.sweep
         )
