@@ -105,7 +105,7 @@ def test_batches_with_all_that_is_in_them_are_decided_alike(
 
 def test_more_updates_than_a_slice_holds_are_decided_in_order() -> None:
     config = snapshot(flow("vip", paths=("a",)))
-    history = [update(f"ECID:{n % 7}", into={"vip": ("realized", T1)}, a=n) for n in range(200)]
+    history = [update(f"ECID:{n % 7 if n < 200 else 0}", into={"vip": ("realized", T1)}, a=n) for n in range(900)]
     history[63] = history[64] = b"{}"
     history[130] = update("ECID:1", "ECID:2", a=1)
     found = []
@@ -114,7 +114,9 @@ def test_more_updates_than_a_slice_holds_are_decided_in_order() -> None:
         folder.take(history, NOW_MS)
         found.append((folder.told, folder.totals, list(folder.state.scan(b"", b"\xff" * 20))))
     assert found[0] == found[1]
-    assert found[0][1].accepted == 198
+    assert found[0][1].accepted == 898
+    bases = found[0][0][0][-1].bases
+    assert [place for place in bases if place > 200], "every 256th version of a profile is kept as it was"
 
 
 def test_a_slice_checks_what_it_is_given() -> None:

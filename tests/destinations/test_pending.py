@@ -250,6 +250,10 @@ def test_what_is_no_list_of_exports_is_refused() -> None:
         as_compiled.Pending("export", 1)  # type: ignore[arg-type]
     with pytest.raises(TypeError):
         p.discarded = None  # type: ignore[assignment]
+    with pytest.raises(TypeError, match="bytes"):
+        p.data = bytearray(b"x")  # type: ignore[assignment]
+    with pytest.raises(TypeError, match="bytes"):
+        del p.data
     with pytest.raises(AttributeError):
         p.ordinal = 2
 

@@ -34,12 +34,12 @@ static int64_t charged(PyObject *data, PyObject *key)
     return (int64_t)PyBytes_GET_SIZE(data) + (int64_t)size;
 }
 
-/* Which of its objects hold a whole chain of exports is let go of by a loop: a lane may be long. */
+/* A chain of exports is let go of by a loop: a lane may be long. */
 static void pending_dealloc(Pending *self)
 {
     Py_CLEAR(self->last);
     PyObject *next = self->behind;
-    while (next != NULL && Py_REFCNT(next) == 1) {
+    while (next != NULL && Py_REFCNT(next) == 1 && Py_IS_TYPE(next, &pending_type)) {
         Pending *one = (Pending *)next;
         PyObject *after = one->behind;
         one->behind = NULL;
@@ -166,11 +166,28 @@ static int set_discarded(Pending *self, PyObject *value, void *nothing)
     return 0;
 }
 
+static PyObject *get_data(Pending *self, void *nothing)
+{
+    (void)nothing;
+    return Py_NewRef(self->data);
+}
+
+static int set_data(Pending *self, PyObject *value, void *nothing)
+{
+    (void)nothing;
+    if (value == NULL || !PyBytes_Check(value)) {
+        PyErr_SetString(PyExc_TypeError, "data is bytes");
+        return -1;
+    }
+    Py_SETREF(self->data, Py_NewRef(value));
+    return 0;
+}
+
 #define MEMBER(name, type, flags) {#name, type, offsetof(Pending, name), flags, NULL}
 static PyMemberDef pending_members[] = {
     MEMBER(lane, T_OBJECT, READONLY),    MEMBER(key, T_OBJECT, READONLY),     MEMBER(message, T_OBJECT, READONLY),
-    MEMBER(data, T_OBJECT, 0),           MEMBER(cause, T_OBJECT, READONLY),   MEMBER(config, T_OBJECT, READONLY),
-    MEMBER(after, T_OBJECT, READONLY),   MEMBER(block, T_OBJECT, 0),          MEMBER(outcome, T_OBJECT, 0),
+    MEMBER(cause, T_OBJECT, READONLY),   MEMBER(config, T_OBJECT, READONLY),  MEMBER(after, T_OBJECT, READONLY),
+    MEMBER(block, T_OBJECT, 0),          MEMBER(outcome, T_OBJECT, 0),
     MEMBER(behind, T_OBJECT, 0),         MEMBER(last, T_OBJECT, 0),           MEMBER(ordinal, T_LONGLONG, READONLY),
     MEMBER(seq, T_LONGLONG, READONLY),   MEMBER(version, T_LONGLONG, READONLY), MEMBER(epoch, T_LONGLONG, READONLY),
     MEMBER(made_ms, T_LONGLONG, READONLY), MEMBER(size, T_LONGLONG, 0),       MEMBER(kept, T_LONGLONG, 0),
@@ -182,6 +199,7 @@ static PyMemberDef pending_members[] = {
 static PyGetSetDef pending_getters[] = {
     {"export_id", (getter)get_export_id, NULL, NULL, NULL},
     {"export", (getter)get_export, NULL, NULL, NULL},
+    {"data", (getter)get_data, (setter)set_data, NULL, NULL},
     {"discarded", (getter)get_discarded, (setter)set_discarded, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
