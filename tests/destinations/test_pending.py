@@ -242,8 +242,10 @@ def test_what_is_no_list_of_exports_is_refused() -> None:
         native.settle([p])
     with pytest.raises(ValueError, match="no such bucket"):
         native.grouped([as_compiled.Pending(p.export, 256)], msgspec.msgpack.encode)
+    held = [p]
     with pytest.raises(TypeError, match="no bytes"):
-        native.grouped([p], str)
+        native.grouped(held, lambda export: held.clear())
+    assert held == []
     with pytest.raises(ValueError, match="not the data"):
         native.json_body(b"", [p], b"AAAA")
     with pytest.raises(AttributeError):
@@ -254,6 +256,10 @@ def test_what_is_no_list_of_exports_is_refused() -> None:
         p.data = bytearray(b"x")  # type: ignore[assignment]
     with pytest.raises(TypeError, match="bytes"):
         del p.data
+    with pytest.raises(TypeError, match="is an export"):
+        p.behind = "export"  # type: ignore[assignment]
+    with pytest.raises(TypeError, match="is an export"):
+        p.last = held  # type: ignore[assignment]
     with pytest.raises(AttributeError):
         p.ordinal = 2
 

@@ -17,8 +17,9 @@ def plan(version: str, quoted: bytes, flows: list[tuple[Any, ...]], /) -> Any: .
 
 class Slice:
     def __init__(
-        self, given: tuple[Any, ...], now_ms: int, now: str, base_from: int, most_identities: int, stitches_all: bool
-    ) -> None: ...
+        self, given: tuple[Any, ...], now_ms: int, now: str, base_from: int, most_identities: int,
+        stitches_all: bool, heeds_ids: bool,
+    ) -> None: ...  # fmt: skip
     def clear(self) -> None: ...
     def read(
         self, bodies: Sequence[bytes], ids: Sequence[str | None] | None, start: int, end: int, batch: int,

@@ -70,6 +70,7 @@ Args:
     base_from: See ``Decider``.
     most_identities: Of a profile.
     stitches_all: No namespace is kept from joining profiles.
+    heeds_ids: Look at ids of updates; else none is a repeat.
 """
 
 AT_ONCE: Final = 64

@@ -259,11 +259,6 @@ def pending(export: Export, block: Block, index: int) -> Pending:
     return p
 
 
-def pendings(exports: Sequence[Export], block: Block) -> list[Pending]:
-    """All exports of a block, none of which is settled."""
-    return [pending(export, block, index) for index, export in enumerate(exports)]
-
-
 def prepared(exports: Sequence[Pending], prepare: Callable[[bytes], bytes]) -> None:
     """Let the writer put each message into the form it is written in; what that takes is what counts."""
     for p in exports:

@@ -113,28 +113,31 @@ static PyObject *bucket_block(PyObject *list, int bucket, Py_ssize_t first, Py_s
     return answer;
 }
 
-static PyObject *grouped(PyObject *module, PyObject *arguments)
+static int encode_one(Pending *one, PyObject *encode)
 {
-    (void)module;
-    PyObject *list, *encode;
+    PyObject *export = get_export(one, NULL), *encoded = export != NULL ? PyObject_CallOneArg(encode, export) : NULL;
+    Py_XDECREF(export);
+    if (encoded != NULL && !PyBytes_Check(encoded)) {
+        Py_CLEAR(encoded);
+        PyErr_SetString(PyExc_TypeError, "no bytes");
+    }
+    Py_XSETREF(one->encoded, encoded);
+    return encoded == NULL ? FAILED : DONE;
+}
+
+static PyObject *blocks_by_bucket(PyObject *list, PyObject *encode)
+{
     struct {
         Py_ssize_t first, members;
         size_t bytes;
     } of_bucket[256];
     int order[256], met = 0;
-    if (!PyArg_ParseTuple(arguments, "OO", &list, &encode) || !are_pending(list))
-        return NULL;
     for (Py_ssize_t i = 0, count = PySequence_Fast_GET_SIZE(list); i < count; i++) {
         Pending *one = EACH(list, i);
         if (one->bucket < 0 || one->bucket > 255)
             return PyErr_Format(PyExc_ValueError, "no such bucket");
-        if (one->encoded == NULL) {
-            PyObject *export = get_export(one, NULL);
-            one->encoded = export != NULL ? PyObject_CallOneArg(encode, export) : NULL;
-            Py_XDECREF(export);
-            if (one->encoded == NULL || !PyBytes_Check(one->encoded))
-                return PyErr_Occurred() ? NULL : PyErr_Format(PyExc_TypeError, "no bytes");
-        }
+        if (one->encoded == NULL && encode_one(one, encode))
+            return NULL;
         int known_before = 0;
         for (int b = 0; b < met && !known_before; b++)
             known_before = order[b] == one->bucket;
@@ -158,6 +161,18 @@ static PyObject *grouped(PyObject *module, PyObject *arguments)
     }
     for (Py_ssize_t i = 0; answer != NULL && i < PySequence_Fast_GET_SIZE(list); i++)
         Py_CLEAR(EACH(list, i)->encoded);
+    return answer;
+}
+
+static PyObject *grouped(PyObject *module, PyObject *arguments)
+{
+    (void)module;
+    PyObject *list, *encode;
+    if (!PyArg_ParseTuple(arguments, "OO", &list, &encode) || !are_pending(list))
+        return NULL;
+    /* A tuple is what it was, whatever *encode* does. */
+    PyObject *held = PySequence_Tuple(list), *answer = held != NULL ? blocks_by_bucket(held, encode) : NULL;
+    Py_XDECREF(held);
     return answer;
 }
 
@@ -209,29 +224,36 @@ static PyObject *answered(PyObject *module, PyObject *arguments)
     return refused;
 }
 
-static PyObject *settle(PyObject *module, PyObject *list)
+/* Settles the exports from one on that lie beside one another in a block; the index behind them, or FAILED. */
+static Py_ssize_t settle_run(PyObject *list, Py_ssize_t i, int64_t *size)
+{
+    PyObject *block = EACH(list, i)->block;
+    Py_ssize_t first = EACH(list, i)->index, end = first;
+    for (; i < PySequence_Fast_GET_SIZE(list) && EACH(list, i)->block == block && EACH(list, i)->index == end; i++, end++)
+        *size += EACH(list, i)->size + EACH(list, i)->kept;
+    PyObject *from = PyLong_FromSsize_t(first), *to = PyLong_FromSsize_t(end), *done = NULL;
+    if (block == NULL)
+        PyErr_SetString(PyExc_ValueError, "it lies in no block");
+    else if (from != NULL && to != NULL)
+        done = PyObject_CallMethodObjArgs(block, settle_name, from, to, NULL);
+    Py_XDECREF(from);
+    Py_XDECREF(to);
+    Py_XDECREF(done);
+    return done != NULL ? i : FAILED;
+}
+
+static PyObject *settle(PyObject *module, PyObject *given)
 {
     (void)module;
-    if (!are_pending(list))
-        return NULL;
     int64_t size = 0;
-    Py_ssize_t count = PySequence_Fast_GET_SIZE(list);
-    for (Py_ssize_t i = 0; i < count;) {
-        PyObject *block = EACH(list, i)->block;
-        Py_ssize_t first = EACH(list, i)->index, end = first;
-        for (; i < count && EACH(list, i)->block == block && EACH(list, i)->index == end; i++, end++) {
-            size += EACH(list, i)->size + EACH(list, i)->kept;
-        }
-        PyObject *from = PyLong_FromSsize_t(first), *to = PyLong_FromSsize_t(end), *done = NULL;
-        if (block != NULL && from != NULL && to != NULL)
-            done = PyObject_CallMethodObjArgs(block, settle_name, from, to, NULL);
-        Py_XDECREF(from);
-        Py_XDECREF(to);
-        if (done == NULL)
-            return PyErr_Occurred() ? NULL : PyErr_Format(PyExc_ValueError, "it lies in no block");
-        Py_DECREF(done);
-    }
-    return PyLong_FromLongLong(size);
+    Py_ssize_t i = 0;
+    PyObject *list = are_pending(given) ? PySequence_Tuple(given) : NULL;
+    if (list == NULL)
+        return NULL;
+    while (i >= 0 && i < PySequence_Fast_GET_SIZE(list))
+        i = settle_run(list, i, &size);
+    Py_DECREF(list);
+    return i >= 0 ? PyLong_FromLongLong(size) : NULL;
 }
 
 /* The blocks of exports, one for each run of them. */

@@ -39,7 +39,7 @@ static void pending_dealloc(Pending *self)
 {
     Py_CLEAR(self->last);
     PyObject *next = self->behind;
-    while (next != NULL && Py_REFCNT(next) == 1 && Py_IS_TYPE(next, &pending_type)) {
+    while (next != NULL && Py_REFCNT(next) == 1) {
         Pending *one = (Pending *)next;
         PyObject *after = one->behind;
         one->behind = NULL;
@@ -183,12 +183,47 @@ static int set_data(Pending *self, PyObject *value, void *nothing)
     return 0;
 }
 
+/* The next of a lane: an export, or None. */
+static int set_next(PyObject **to, PyObject *value)
+{
+    if (value != NULL && value != Py_None && !Py_IS_TYPE(value, &pending_type)) {
+        PyErr_SetString(PyExc_TypeError, "what waits is an export");
+        return -1;
+    }
+    Py_XSETREF(*to, value != Py_None ? Py_XNewRef(value) : NULL);
+    return 0;
+}
+
+static int set_behind(Pending *self, PyObject *value, void *nothing)
+{
+    (void)nothing;
+    return set_next(&self->behind, value);
+}
+
+static int set_last(Pending *self, PyObject *value, void *nothing)
+{
+    (void)nothing;
+    return set_next(&self->last, value);
+}
+
+static PyObject *get_behind(Pending *self, void *nothing)
+{
+    (void)nothing;
+    return Py_NewRef(self->behind != NULL ? self->behind : Py_None);
+}
+
+static PyObject *get_last(Pending *self, void *nothing)
+{
+    (void)nothing;
+    return Py_NewRef(self->last != NULL ? self->last : Py_None);
+}
+
 #define MEMBER(name, type, flags) {#name, type, offsetof(Pending, name), flags, NULL}
 static PyMemberDef pending_members[] = {
     MEMBER(lane, T_OBJECT, READONLY),    MEMBER(key, T_OBJECT, READONLY),     MEMBER(message, T_OBJECT, READONLY),
     MEMBER(cause, T_OBJECT, READONLY),   MEMBER(config, T_OBJECT, READONLY),  MEMBER(after, T_OBJECT, READONLY),
     MEMBER(block, T_OBJECT, 0),          MEMBER(outcome, T_OBJECT, 0),
-    MEMBER(behind, T_OBJECT, 0),         MEMBER(last, T_OBJECT, 0),           MEMBER(ordinal, T_LONGLONG, READONLY),
+    MEMBER(ordinal, T_LONGLONG, READONLY),
     MEMBER(seq, T_LONGLONG, READONLY),   MEMBER(version, T_LONGLONG, READONLY), MEMBER(epoch, T_LONGLONG, READONLY),
     MEMBER(made_ms, T_LONGLONG, READONLY), MEMBER(size, T_LONGLONG, 0),       MEMBER(kept, T_LONGLONG, 0),
     MEMBER(attempts, T_LONGLONG, 0),     MEMBER(unknown, T_LONGLONG, 0),      MEMBER(index, T_PYSSIZET, 0),
@@ -199,6 +234,8 @@ static PyMemberDef pending_members[] = {
 static PyGetSetDef pending_getters[] = {
     {"export_id", (getter)get_export_id, NULL, NULL, NULL},
     {"export", (getter)get_export, NULL, NULL, NULL},
+    {"behind", (getter)get_behind, (setter)set_behind, NULL, NULL},
+    {"last", (getter)get_last, (setter)set_last, NULL, NULL},
     {"data", (getter)get_data, (setter)set_data, NULL, NULL},
     {"discarded", (getter)get_discarded, (setter)set_discarded, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL},

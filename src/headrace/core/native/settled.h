@@ -6,6 +6,11 @@
 
 enum { ID_BYTES = 16, DELIVERED = 0 };
 
+static int is_discarded(const Pending *one)
+{
+    return one->discarded != NULL && PyUnicode_GET_LENGTH(one->discarded);
+}
+
 static PyObject *shard_name, *sequence_name, *code_name;
 
 /* Bytes that were delivered at the first write, and the exports that were settled in any other way. */
@@ -16,7 +21,7 @@ static PyObject *unusual(PyObject *module, PyObject *list)
     int64_t bytes = 0;
     for (Py_ssize_t i = 0, count = others != NULL ? PySequence_Fast_GET_SIZE(list) : 0; i < count; i++) {
         Pending *one = EACH(list, i);
-        int usual = one->attempts <= 1 && one->discarded == NULL && one->outcome != NULL && one->outcome != Py_None
+        int usual = one->attempts <= 1 && !is_discarded(one) && one->outcome != NULL && one->outcome != Py_None
             && verdict_of(one->outcome) == DELIVERED;
         if (usual)
             bytes += PyBytes_GET_SIZE(one->message);
@@ -110,7 +115,7 @@ static PyObject *ledger_columns(PyObject *module, PyObject *list)
             Py_XSETREF(made_ms, PyLong_FromLongLong(last_ms));
         }
         Py_XSETREF(shard, text_like(one->outcome, shard_name, shard));
-        Py_XSETREF(code, one->discarded != NULL && PyUnicode_GET_LENGTH(one->discarded) ? Py_NewRef(one->discarded)
+        Py_XSETREF(code, is_discarded(one) ? Py_NewRef(one->discarded)
                                                                                         : text_like(one->outcome, code_name, code));
         PyObject *values[] = {PyLong_FromLongLong(one->ordinal), PyLong_FromLongLong(one->seq),
                               PyLong_FromLongLong(one->version), PyLong_FromLongLong(one->epoch),

@@ -71,12 +71,12 @@ static int check_given(const Slice *slice)
 
 static PyObject *slice_new(PyTypeObject *type, PyObject *arguments, PyObject *named)
 {
-    static char *names[] = {"given", "now_ms", "now", "base_from", "most_identities", "stitches_all", NULL};
+    static char *names[] = {"given", "now_ms", "now", "base_from", "most_identities", "stitches_all", "heeds_ids", NULL};
     PyObject *given, *now_text;
     long long now_ms, base_from, most;
-    int stitches_all;
-    if (!PyArg_ParseTupleAndKeywords(arguments, named, "O!LULLp", names, &PyTuple_Type, &given, &now_ms, &now_text,
-                                     &base_from, &most, &stitches_all))
+    int stitches_all, heeds_ids;
+    if (!PyArg_ParseTupleAndKeywords(arguments, named, "O!LULLpp", names, &PyTuple_Type, &given, &now_ms, &now_text,
+                                     &base_from, &most, &stitches_all, &heeds_ids))
         return NULL;
     if (PyTuple_GET_SIZE(given) != GIVEN)
         return PyErr_Format(PyExc_TypeError, "Slice takes what core/plain.py says");
@@ -92,6 +92,7 @@ static PyObject *slice_new(PyTypeObject *type, PyObject *arguments, PyObject *na
     slice->base_from = base_from;
     slice->most_identities = most;
     slice->stitches_all = stitches_all;
+    slice->heeds_ids = heeds_ids;
     slice->ends = PyList_New(0);
     slice->held_back = PyList_New(0);
     slice->flows = PyMem_Calloc((size_t)plan->count + 1, sizeof *slice->flows);

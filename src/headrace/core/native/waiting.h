@@ -49,13 +49,14 @@ typedef struct {
     const Plan *planned;
     int64_t now_ms, base_from, most_identities;
     int stitches_all; /* no namespace is kept from joining profiles */
+    int heeds_ids;    /* ids of updates count */
     int holds_back;
     Buffer notes;
     Waiting waiting[MOST_WAITING];
     int count;
     PyObject *keys[MOST_WAITING * MOST_IDENTITIES]; /* of the identities, as the state has them */
     int key_count;
-    /* Counted since `counted` was last asked: */
+    /* What `counted` tells: */
     int64_t accepted, made, older;
     FlowCounts *flows;
     int64_t *places; /* inputs by decision */
@@ -105,7 +106,9 @@ static int read_one(Slice *slice, PyObject *body, PyObject *given_id)
         return NOT_PLAIN;
     Waiting *one = &slice->waiting[slice->count];
     uint32_t counts[2] = {(uint32_t)scanned.attributes, (uint32_t)scanned.memberships};
-    if (given_id != NULL && PyUnicode_Check(given_id) && PyUnicode_GET_LENGTH(given_id)) {
+    if (!slice->heeds_ids)
+        scanned.update_id.size = 0;
+    else if (given_id != NULL && PyUnicode_Check(given_id) && PyUnicode_GET_LENGTH(given_id)) {
         scanned.update_id = text_of(given_id);
         if (scanned.update_id.at == NULL)
             return FAILED;

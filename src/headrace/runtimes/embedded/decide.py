@@ -132,9 +132,10 @@ class _Deciding:
         self._out = Decision(len(self._snapshot.flows), len(batches))
         self._counting = Counting(totals, self._snapshot)
         self._slice: Any = None
-        if decider.plan is not None and repeats is None:
+        if decider.plan is not None and named is None:
             self._slice = lookup.by_c(
-                decider.plan, self._entries.columns, self._out.exports, decider.base_from, self._guards
+                decider.plan, self._entries.columns, self._out.exports, decider.base_from, self._guards,
+                heeds_ids=repeats is None,
             )  # fmt: skip
         self._parser = Parser(
             batches, lookup, self._out, totals, stamped=self._snapshot.merge_by == "timestamp", repeats=repeats,

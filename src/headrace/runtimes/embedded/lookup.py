@@ -106,7 +106,8 @@ class Lookup:
         self.rows = rows.young
 
     def by_c(
-        self, plan: Any, columns: tuple[object, ...], exports: list[Any], base_from: int, guards: Guards
+        self, plan: Any, columns: tuple[object, ...], exports: list[Any], base_from: int, guards: Guards, *,
+        heeds_ids: bool,
     ) -> Any:  # fmt: skip
         """What has C decide on what this keeps (``plain.Slice``).
 
@@ -116,6 +117,7 @@ class Lookup:
             exports: Per flow the list that its exports go to.
             base_from: See ``Decider``.
             guards: What may not be joined.
+            heeds_ids: False where it is known which updates are repeats.
         """
         rows, profiles = self._rows, self._profiles
         return plain.Slice(
@@ -123,7 +125,7 @@ class Lookup:
                 plan, Row, self._keys.identities, rows.young, rows.old, profiles.young, profiles.old, self.changed,
                 self.pointed, self.names, self.seen, self.new_ids, *columns, exports,
             ),
-            self._now_ms, from_ms(self._now_ms), base_from, guards.most, not guards.unstitchable,
+            self._now_ms, from_ms(self._now_ms), base_from, guards.most, not guards.unstitchable, heeds_ids,
         )  # fmt: skip
 
     # -- ahead ------------------------------------------------------------------------------------
@@ -236,7 +238,11 @@ class Lookup:
             ordinal: The input's.
             before: What it was called, when a journal is folded again: a profile erased since may have had the name.
         """
-        plain = self.names.get(self.key(primary)) or name(self._installation_key, primary)
+        plain = self.names.get(self.key(primary), "")
+        if not plain:
+            # Not read ahead: another identity of the update is known, but may not join.
+            plain = name(self._installation_key, primary)
+            self.prefetch_profiles([plain])
         taken = self.stored(plain) is not None
         if taken or (before and before != plain):
             other = name(self._installation_key, primary, ordinal)

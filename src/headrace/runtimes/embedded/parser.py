@@ -68,9 +68,8 @@ class Parser:
         size = 0
         while size < _AT_ONCE and self._more():
             batch = self._batches[self._number]
-            end = min([one.index for one in batch.refused if one.index >= self._index], default=len(batch.bodies))
             source = self._sources[self._number]
-            read: int = by_c.read(batch.bodies, batch.ids, self._index, end, self._number, source)
+            read: int = by_c.read(batch.bodies, batch.ids, self._index, self._end(batch), self._number, source)
             self._index += read
             size += read
             if size < _AT_ONCE and self._index < len(batch.bodies):
@@ -80,6 +79,13 @@ class Parser:
                     self.left.append(one)
                     size += 1
         return size
+
+    def _end(self, batch: SourceBatch) -> int:
+        """How far the updates of a batch are only to be decoded: up to one that was refused, or is a repeat."""
+        stops = [one.index for one in batch.refused if one.index >= self._index]
+        if self._repeats:
+            stops += [index for index in self._repeats if index >= self._index]
+        return min([*stops, len(batch.bodies)])
 
     def _more(self) -> bool:
         """Whether an update is next; go on to its batch."""
