@@ -21,7 +21,7 @@ from pathlib import Path
 import msgspec
 import uvloop
 
-from bench.machine import machine, pace
+from bench.machine import machine, pace, walk
 from bench.road.updates import configuration, updates
 from headrace import bootstrap, settings
 from headrace.core import plain
@@ -37,7 +37,8 @@ an export an update; RocksDB, journal and ledger on, every batch synced before i
 acknowledged by a server in another process. CPU of the engine's process, all threads. Up to 2026-11-24 12:18 the
 default was 200,000 updates about 50,000 people, since then 100,000 about 25,000; rows say which. From 2026-11-29 on
 a row says how long a fixed loop took (`bench/machine.py`): the same machine is up to three times as slow at one hour
-as at another, and only rows with a like figure compare.
+as at another, and only rows with a like figure compare. From 2026-11-30 06:30 on also how long a walk through memory
+took, before and after: the loop is as fast while others use memory, and the road is not.
 """
 
 
@@ -101,7 +102,7 @@ def main() -> None:
     parser.add_argument("--fill", action="store_true", help="each person comes once before anybody comes again")
     options = parser.parse_args()
     load = os.getloadavg()[0]
-    pace_s = pace()
+    pace_s, walk_s = pace(), walk()
     reports, without, by_python = [], [], []
     with tempfile.TemporaryDirectory() as parent, Child(streams={"s1": 1, "s2": 1}, fast=True) as kinesis:
         made = Path(parent) / "updates.jsonl"
@@ -127,7 +128,7 @@ def main() -> None:
                 os.link(made, folder / "updates.jsonl")
                 without.append(child(folder, kinesis.url, options.updates, ["journal", "ledger"]))
                 print(f"{options.updates / without[-1].cpu_s:10,.0f} without  {without[-1]}")
-    row(options, reports, size, load, pace_s, cost(reports, without) + gain(reports, by_python))
+    row(options, reports, size, load, (pace_s, walk_s, walk()), cost(reports, without) + gain(reports, by_python))
 
 
 def cost(reports: list[Report], without: list[Report]) -> str:
@@ -154,7 +155,8 @@ def gain(reports: list[Report], by_python: list[Report]) -> str:
 
 
 def row(
-    options: argparse.Namespace, reports: list[Report], size: float, load: float, pace_s: float, more: str
+    options: argparse.Namespace, reports: list[Report], size: float, load: float, paces: tuple[float, float, float],
+    more: str,
 ) -> None:  # fmt: skip
     command = shlex.join(
         ["make", "bench", "NAME=road", *([f"ARGS={' '.join(sys.argv[1:])}"] if sys.argv[1:] else [])]
@@ -165,7 +167,8 @@ def row(
     now = datetime.now(UTC)
     text = (
         f"\n## {now:%Y-%m-%d %H:%M} UTC\n\n`{command}`, {machine()}, load {load:.2f} at the start, "
-        f"a loop that measures the machine took {pace_s:.2f} s of CPU, "
+        f"a loop that measures the machine took {paces[0]:.2f} s of CPU, a walk through memory {paces[1]:.3f} s "
+        f"before and {paces[2]:.3f} after, "
         f"{'compiled' if reports[0].compiled else 'interpreted'} core\n\n"
         "| updates a round | bytes | people | exports an update | rounds "
         "| updates per CPU-second (median, least, most) | updates/s | peak MB |\n|--:|--:|--:|--:|--:|--:|--:|--:|\n"
