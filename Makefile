@@ -47,7 +47,7 @@ test: .venv/.dev node-modules postgres browser ## Run all tests (ARGS="tests/cor
 	@$(if $(ARGS)$(if $(CC_HERE),,no),,$(MAKE) -s test-compiled)
 
 test-compiled: build/compiled/.done ## Run the core's tests on the compiled core
-	@PYTHONPATH=build/compiled $(BIN)/pytest -q $(BESIDE) tests/core tests/runtimes/test_embedded.py tests/runtimes/test_changes.py tests/destinations/test_pending.py $(wildcard tests/destinations/test_dispatch*.py)
+	@PYTHONPATH=build/compiled $(BIN)/pytest -q $(BESIDE) tests/core tests/runtimes tests/destinations tests/soak/test_interleavings.py -m "not moto and not kinesis_local"
 
 compiled: build/compiled/.done ## Compile the core with mypyc into build/compiled (needs a C compiler)
 
