@@ -121,6 +121,17 @@ def ordinals(found: Sequence[Any]) -> list[int]:
 MANY = st.lists(st.tuples(exports(), st.integers(0, 3)), max_size=12)
 
 
+@given(MANY)
+def test_those_of_a_block(made: list[tuple[Export, int]]) -> None:
+    def ask(module: ModuleType, _: list[Any]) -> Any:
+        block = Block(7, [export.ordinal for export, _ in made])
+        found = [module.pending(export, block, index) for index, (export, _) in enumerate(made)]
+        assert all(p.block is block for p in found)
+        return [shown(p) for p in found]
+
+    same(made, ask)
+
+
 def test_they_are_two_classes() -> None:
     assert as_compiled.Pending is not PYTHON.Pending
     assert as_compiled.sizes is not PYTHON.sizes
@@ -248,8 +259,12 @@ def test_what_is_no_list_of_exports_is_refused() -> None:
     assert held == []
     with pytest.raises(ValueError, match="not the data"):
         native.json_body(b"", [p], b"AAAA")
-    with pytest.raises(AttributeError):
+    with pytest.raises(TypeError, match="takes an export"):
         as_compiled.Pending("export", 1)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="takes an export"):
+        as_compiled.Pending(msgspec.structs.replace(p.export, data="text"), 1)
+    with pytest.raises(TypeError, match="an export, a block and an index"):
+        native.pending(p.export)
     with pytest.raises(TypeError):
         p.discarded = None  # type: ignore[assignment]
     with pytest.raises(TypeError, match="bytes"):

@@ -234,9 +234,16 @@ def columns(records: Sequence[Record]) -> tuple[list[bytes], list[str]]:
     return [record.data for record in records], [record.key for record in records]
 
 
+def pending(export: Export, block: Block, index: int) -> Pending:
+    """An export of a block."""
+    p = Pending(export, block.bucket)
+    p.block, p.index = block, index
+    return p
+
+
 if plain.COMPILED and not TYPE_CHECKING:
     _native = plain.NATIVE
-    Pending = _native.Pending
+    Pending, pending = _native.Pending, _native.pending
     sizes, fit, grouped, lie_in, answered = (
         _native.sizes, _native.fit, _native.grouped, _native.lie_in, _native.answered,
     )  # fmt: skip
@@ -250,13 +257,6 @@ if plain.COMPILED and not TYPE_CHECKING:
             return _native.columns(records)
         except TypeError:  # records that are no exports
             return _columns(records)
-
-
-def pending(export: Export, block: Block, index: int) -> Pending:
-    """An export of a block."""
-    p = Pending(export, block.bucket)
-    p.block, p.index = block, index
-    return p
 
 
 def prepared(exports: Sequence[Pending], prepare: Callable[[bytes], bytes]) -> None:

@@ -189,7 +189,27 @@ static PyObject *lie_in(PyObject *module, PyObject *arguments)
     Py_RETURN_NONE;
 }
 
-static PyObject *verdict_name, *settle_name;
+static PyObject *verdict_name, *settle_name, *bucket_name;
+
+/* pending(export, block, index): one that lies in a block already. */
+static PyObject *in_block(PyObject *module, PyObject *const *given, Py_ssize_t count)
+{
+    (void)module;
+    if (count != 3)
+        return PyErr_Format(PyExc_TypeError, "pending takes an export, a block and an index");
+    PyObject *bucket = PyObject_GetAttr(given[1], bucket_name);
+    long number = bucket != NULL ? PyLong_AsLong(bucket) : -1;
+    Py_ssize_t index = PyLong_AsSsize_t(given[2]);
+    Py_XDECREF(bucket);
+    if (PyErr_Occurred())
+        return NULL;
+    Pending *self = pending_of(given[0], (int)number);
+    if (self != NULL) {
+        self->block = Py_NewRef(given[1]);
+        self->index = index;
+    }
+    return (PyObject *)self;
+}
 
 static long verdict_of(PyObject *outcome)
 {

@@ -165,6 +165,8 @@ static PyObject *use(PyObject *module, PyObject *given)
     PyObject *identity, *cause, *export, *nothing;
     if (!PyArg_ParseTuple(given, "O!OOO!", &PyType_Type, &identity, &cause, &export, &PyList_Type, &nothing))
         return NULL;
+    if (find_all_fields(export, cause))
+        return NULL;
     Py_XSETREF(known.identity, Py_NewRef(identity));
     Py_XSETREF(known.cause, Py_NewRef(cause));
     Py_XSETREF(known.export, Py_NewRef(export));
@@ -187,6 +189,7 @@ static PyMethodDef methods[] = {
     {"plan", make_plan, METH_VARARGS, plan_doc},
     {"bucket_of", name_bucket, METH_O, "bucket_of(key) -> the bucket of a partition key, as core/export.py has it"},
     {"use", use, METH_VARARGS, use_doc},
+    {"pending", (PyCFunction)(void (*)(void))in_block, METH_FASTCALL, "pending(export, block, index) -> as it waits there"},
     {"sizes", sizes, METH_O, "sizes(exports) -> (bytes of their records, bytes kept besides)"},
     {"fit", fit, METH_VARARGS, "fit(exports, bytes, characters) -> whether every record and key is within these"},
     {"grouped", grouped, METH_VARARGS, "grouped(exports, encode) -> [(bucket, exports, ordinals, bytes)]"},
@@ -227,6 +230,7 @@ PyMODINIT_FUNC PyInit__native(void)
     sequence_name = PyUnicode_InternFromString("sequence");
     code_name = PyUnicode_InternFromString("code");
     settle_name = PyUnicode_InternFromString("settle");
+    bucket_name = PyUnicode_InternFromString("bucket");
     if (PyErr_Occurred() || PyType_Ready(&slice_type) || PyType_Ready(&pending_type))
         return NULL;
     PyObject *module = PyModule_Create(&definition);

@@ -62,20 +62,92 @@ static Pending *new_pending(void)
     return self;
 }
 
-static int64_t natural_of(PyObject *of, const char *name)
+/* Where the fields of an export and of a cause lie in their objects, in their order: reading thousands of them by name
+ * would cost more than all else that is done with one. */
+enum { EXPORT_FIELDS = 12, CAUSE_FIELDS = 6 };
+enum { ORDINAL, PROFILE_ID, EXPORT_ID, SEQ, VERSION, EPOCH, KEY, DATA, CAUSE, MADE_MS, CONFIG, AFTER };
+enum { JOINED = 3, LEFT = 4 };
+static Py_ssize_t export_at[EXPORT_FIELDS], cause_at[CAUSE_FIELDS];
+
+static int find_fields(PyObject *type, const char *const *names, int count, Py_ssize_t *at)
 {
-    PyObject *found = PyObject_GetAttrString(of, name);
-    int64_t value = found != NULL ? PyLong_AsLongLong(found) : -1;
-    Py_XDECREF(found);
-    return value;
+    for (int i = 0; i < count; i++) {
+        PyObject *found = PyObject_GetAttrString(type, names[i]);
+        int fits = found != NULL && Py_IS_TYPE(found, &PyMemberDescr_Type);
+        if (fits) {
+            const PyMemberDef *member = ((PyMemberDescrObject *)found)->d_member;
+            fits = member->type == T_OBJECT || member->type == T_OBJECT_EX;
+            at[i] = member->offset;
+        }
+        Py_XDECREF(found);
+        if (!fits) {
+            if (!PyErr_Occurred())
+                PyErr_Format(PyExc_TypeError, "%R has no field %s", type, names[i]);
+            return FAILED;
+        }
+    }
+    return DONE;
 }
 
-static int has_any(PyObject *of, const char *name)
+static int find_all_fields(PyObject *export, PyObject *cause)
 {
-    PyObject *found = PyObject_GetAttrString(of, name);
-    int any = found != NULL ? PyObject_IsTrue(found) : -1;
-    Py_XDECREF(found);
-    return any;
+    static const char *const of_export[] = {"ordinal", "profile_id", "export_id", "seq",     "version", "epoch",
+                                            "key",     "data",       "cause",     "made_ms", "config",  "after"};
+    static const char *const of_cause[] = {"kind", "triggers", "paths", "joined", "left", "absorbed"};
+    return find_fields(export, of_export, EXPORT_FIELDS, export_at)
+            || find_fields(cause, of_cause, CAUSE_FIELDS, cause_at) ? FAILED : DONE;
+}
+
+static PyObject *field(PyObject *object, Py_ssize_t at)
+{
+    return *(PyObject **)((char *)object + at);
+}
+
+/* An export on its way; FAILED where it is none. */
+static int fill_pending(Pending *self, PyObject *export, int bucket)
+{
+    PyObject *given[EXPORT_FIELDS];
+    if ((PyObject *)Py_TYPE(export) != known.export)
+        return FAILED;
+    for (int i = 0; i < EXPORT_FIELDS; i++)
+        if ((given[i] = field(export, export_at[i])) == NULL)
+            return FAILED;
+    PyObject *cause = given[CAUSE], *export_id = given[EXPORT_ID];
+    if (!PyUnicode_Check(export_id) || !PyUnicode_Check(given[KEY]) || !PyUnicode_Check(given[PROFILE_ID])
+        || !PyBytes_Check(given[DATA]) || (PyObject *)Py_TYPE(cause) != known.cause)
+        return FAILED;
+    PyObject *joined = field(cause, cause_at[JOINED]), *left = field(cause, cause_at[LEFT]);
+    self->lane = Py_NewRef(given[PROFILE_ID]);
+    self->key = Py_NewRef(given[KEY]);
+    self->message = Py_NewRef(given[DATA]);
+    self->data = Py_NewRef(given[DATA]);
+    self->cause = Py_NewRef(cause);
+    self->config = Py_NewRef(given[CONFIG]);
+    self->after = Py_NewRef(given[AFTER]);
+    self->ordinal = PyLong_AsLongLong(given[ORDINAL]);
+    self->seq = PyLong_AsLongLong(given[SEQ]);
+    self->version = PyLong_AsLongLong(given[VERSION]);
+    self->epoch = PyLong_AsLongLong(given[EPOCH]);
+    self->made_ms = PyLong_AsLongLong(given[MADE_MS]);
+    self->bucket = bucket;
+    self->crosses = (joined != NULL && PyObject_IsTrue(joined) > 0) || (left != NULL && PyObject_IsTrue(left) > 0);
+    if (PyUnicode_IS_ASCII(export_id) && PyUnicode_GET_LENGTH(export_id) == DIGITS)
+        memcpy(self->export_id, PyUnicode_DATA(export_id), DIGITS);
+    else
+        self->odd_id = Py_NewRef(export_id);
+    self->size = charged(self->data, self->key);
+    return PyErr_Occurred() ? FAILED : DONE;
+}
+
+static Pending *pending_of(PyObject *export, int bucket)
+{
+    Pending *self = new_pending();
+    if (self != NULL && fill_pending(self, export, bucket)) {
+        Py_CLEAR(self);
+        if (!PyErr_Occurred())
+            PyErr_SetString(PyExc_TypeError, "Pending takes an export");
+    }
+    return self;
 }
 
 /* Pending(export, bucket) */
@@ -87,44 +159,7 @@ static PyObject *pending_new(PyTypeObject *type, PyObject *arguments, PyObject *
     (void)type;
     if (!PyArg_ParseTupleAndKeywords(arguments, named, "Oi", names, &export, &bucket))
         return NULL;
-    Pending *self = new_pending();
-    if (self == NULL)
-        return NULL;
-    struct {
-        PyObject **to;
-        const char *name;
-    } members[] = {{&self->lane, "profile_id"}, {&self->key, "key"},       {&self->message, "data"},
-                   {&self->cause, "cause"},     {&self->config, "config"}, {&self->after, "after"}};
-    for (size_t i = 0; i < sizeof members / sizeof *members; i++)
-        if ((*members[i].to = PyObject_GetAttrString(export, members[i].name)) == NULL) {
-            Py_DECREF(self);
-            return NULL;
-        }
-    PyObject *export_id = PyObject_GetAttrString(export, "export_id");
-    self->ordinal = natural_of(export, "ordinal");
-    self->seq = natural_of(export, "seq");
-    self->version = natural_of(export, "version");
-    self->epoch = natural_of(export, "epoch");
-    self->made_ms = natural_of(export, "made_ms");
-    self->bucket = bucket;
-    int joined = has_any(self->cause, "joined"), left = has_any(self->cause, "left");
-    self->crosses = joined > 0 || left > 0;
-    if (!PyErr_Occurred() && !(PyUnicode_Check(export_id) && PyUnicode_Check(self->key) && PyBytes_Check(self->message)))
-        PyErr_SetString(PyExc_TypeError, "Pending takes an export");
-    if (PyErr_Occurred()) {
-        Py_XDECREF(export_id);
-        Py_DECREF(self);
-        return NULL;
-    }
-    if (PyUnicode_IS_ASCII(export_id) && PyUnicode_GET_LENGTH(export_id) == DIGITS) {
-        memcpy(self->export_id, PyUnicode_DATA(export_id), DIGITS);
-        Py_DECREF(export_id);
-    } else {
-        self->odd_id = export_id;
-    }
-    self->data = Py_NewRef(self->message);
-    self->size = charged(self->data, self->key);
-    return (PyObject *)self;
+    return (PyObject *)pending_of(export, bucket);
 }
 
 static PyObject *get_export_id(Pending *self, void *nothing)
