@@ -46,7 +46,7 @@ test: .venv/.dev node-modules postgres browser ## Run all tests (ARGS="tests/cor
 	@$(BIN)/pytest $(if $(ARGS),$(if $(filter-out file,$(origin WORKERS)),$(BESIDE)),$(BESIDE)) $(ARGS)
 	@$(if $(ARGS)$(if $(CC_HERE),,no),,$(MAKE) -s test-compiled)
 
-test-compiled: build/compiled/.done ## Run the core's tests on the compiled core
+test-compiled: build/compiled/.done ## Run the tests of core, runtime and destinations on the compiled core
 	@PYTHONPATH=build/compiled $(BIN)/pytest -q $(BESIDE) tests/core tests/runtimes tests/destinations tests/soak/test_interleavings.py -m "not moto and not kinesis_local"
 
 compiled: build/compiled/.done ## Compile the core with mypyc into build/compiled (needs a C compiler)

@@ -72,7 +72,7 @@ async def measure(folder: Path, url: str, profiles: int, rounds: int) -> list[Me
             until_drained=True
         )
         engine = bootstrap.build_engine(state, read, loaded, [])
-        bootstrap.tune_collector()
+        bootstrap.tune_memory()
         running = asyncio.create_task(engine.run())
         await engine.started.wait()
         await asyncio.sleep(0.5)

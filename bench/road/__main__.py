@@ -60,7 +60,7 @@ async def measure(folder: Path, url: str, count: int, off: list[str]) -> Report:
         vars(plain)["plan"] = lambda _: None
     with bootstrap.open_state(loaded) as state:
         engine = bootstrap.build_engine(state, read, loaded, [JsonLines(str(folder / "updates.jsonl"))])
-        bootstrap.tune_collector()
+        bootstrap.tune_memory()
         cpu_s, wall_s = time.process_time(), time.perf_counter()
         report = await engine.run(until_drained=True)
         cpu_s, wall_s = time.process_time() - cpu_s, time.perf_counter() - wall_s

@@ -80,7 +80,7 @@ async def headrace_cbor(url: str, stream: str, records: Records) -> Report:
 
 
 async def _headrace(name: str, url: str, stream: str, records: Records, encoding: str) -> Report:
-    from headrace.bootstrap import tune_collector
+    from headrace.bootstrap import tune_memory
     from headrace.clock import System
     from headrace.core.model import Cause, Export
     from headrace.destinations.dispatch import Block, Dispatcher, Pending, pending
@@ -124,7 +124,7 @@ async def _headrace(name: str, url: str, stream: str, records: Records, encoding
 
     # exports come out of the store: making them is not the writer's work
     made[id(records)] = exports(records)
-    tune_collector()  # as every command that runs an engine does
+    tune_memory()  # as every command that runs an engine does
     report = await measure(name, send, records)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)

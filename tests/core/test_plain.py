@@ -47,9 +47,12 @@ class Folder:
     def take(self, bodies: list[bytes], now_ms: int) -> None:
         self.decide([Batch("t", bodies, str, None, lambda _: None)], now_ms)
 
-    def decide(self, batches: list[Batch], now_ms: int, commands: Sequence[Command] = ()) -> None:
+    def decide(
+        self, batches: list[Batch], now_ms: int, commands: Sequence[Command] = (), *,
+        repeats: frozenset[int] | None = None,
+    ) -> None:  # fmt: skip
         write = self.state.batch()
-        made = self.decider.decide(batches, commands, self.next, now_ms, self.totals, write)
+        made = self.decider.decide(batches, commands, self.next, now_ms, self.totals, write, repeats=repeats)
         exports = [[(p.bucket, p.export) for p in of_flow] for of_flow in made.exports]
         for of_flow in made.exports:
             for bucket, run, ordinals, stored in grouped(of_flow, msgspec.msgpack.encode):

@@ -119,6 +119,23 @@ def test_more_updates_than_a_slice_holds_are_decided_in_order() -> None:
     assert [place for place in bases if place > 200], "every 256th version of a profile is kept as it was"
 
 
+def test_repeats_that_are_known_are_not_looked_for() -> None:
+    """As a preview knows them, of a journal: ids are not looked at then."""
+    config = snapshot(flow("vip", paths=("a",)))
+    history = [
+        update(f"ECID:{n % 3}", into={"vip": ("realized", T1)}, a=n, _id="one" if n % 2 else str(n))
+        for n in range(150)
+    ]
+    known = frozenset([*range(9, 150, 7), 63, 64])
+    found = []
+    for by_c in (True, False):
+        folder = Folder(config, by_c=by_c)
+        folder.decide([Batch("t", history, str, None, lambda _: None)], NOW_MS, repeats=known)
+        found.append((folder.told, folder.totals, list(folder.state.scan(b"", b"\xff" * 20))))
+    assert found[0] == found[1]
+    assert found[0][1].repeats == len(known)
+
+
 def test_a_slice_checks_what_it_is_given() -> None:
     config = snapshot(flow("vip"))
     folder = Folder(config, by_c=True)

@@ -87,7 +87,7 @@ _M_TRIM_THRESHOLD: Final = -1
 _M_MMAP_THRESHOLD: Final = -3
 
 
-def tune_collector() -> None:
+def tune_memory() -> None:
     """Leave looking for cycles to the engine's housekeeping: the hot path makes none, and looking cost it a sixth.
 
     And keep what memory was used: each round takes a few megabytes for what it writes, which the C library would give

@@ -61,7 +61,7 @@ class Run:
         with bootstrap.open_state(settings) as state:
             engine = bootstrap.build_engine(state, configuration, settings, sources)
             since, letters_before = engine.totals.received, engine.totals.dead_letters
-            bootstrap.tune_collector()
+            bootstrap.tune_memory()
             on_signals(lambda: self._stop(engine))
             loop = asyncio.get_running_loop()
             begun = loop.time()

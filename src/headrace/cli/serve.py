@@ -102,7 +102,7 @@ async def serve_until_stopped(
             farewell = beside.end if beside else _nothing
             serving = bootstrap.Serving(state, configuration, loaded, rules, farewell, sources)
             serving.api = beside.url if beside else ""
-            bootstrap.tune_collector()
+            bootstrap.tune_memory()
             tasks = [
                 asyncio.create_task(announce(serving, loaded)),
                 asyncio.create_task(_stop(stopped, serving)),

@@ -9,14 +9,15 @@ be fetched from memory. What is here is the same in Python, and what anybody rea
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from headrace.core import plain
+from headrace.core.ids import pack_ids
 from headrace.core.model import Cause, Export
 from headrace.destinations.base import Outcome, Record, Verdict
 from headrace.destinations.block import Block
 
-_FEW = 15
+_NONE: Final = Outcome()
 
 
 class Pending:
@@ -108,22 +109,12 @@ def grouped(
 
     Args:
         exports: In order; how the buckets are first met is the order of the answer.
-        encode: Makes an export's bytes, where they were not made already.
+        encode: Encodes exports; C has it encode those whose bytes it did not make itself.
     """
     runs: dict[int, list[Pending]] = {}
     for p in exports:
         runs.setdefault(p.bucket, []).append(p)
-    return [
-        (bucket, run, [p.ordinal for p in run], b"".join([_array(len(run)), *(encode(p.export) for p in run)]))
-        for bucket, run in runs.items()
-    ]
-
-
-def _array(size: int) -> bytes:
-    """What stands before the values of an array of MessagePack."""
-    if size <= _FEW:
-        return bytes((0x90 | size,))
-    return b"\xdd" + size.to_bytes(4, "big") if size >> 16 else b"\xdc" + size.to_bytes(2, "big")
+    return [(bucket, run, [p.ordinal for p in run], encode([p.export for p in run])) for bucket, run in runs.items()]
 
 
 def lie_in(exports: list[Pending], block: Block) -> None:
@@ -208,25 +199,12 @@ def ledger_columns(done: Sequence[Pending]) -> LedgerColumns:
     """
     outcomes = [p.outcome or _NONE for p in done]
     return (
-        b"".join([_packed_id(p.export_id) for p in done]), b"".join([_packed_id(p.lane) for p in done]),
+        pack_ids([p.export_id for p in done]), pack_ids([p.lane for p in done]),
         [p.ordinal for p in done], [p.seq for p in done], [p.version for p in done], [p.epoch for p in done],
         [p.config for p in done], [p.made_ms for p in done], [p.cause for p in done],
         [o.shard for o in outcomes], [o.sequence for o in outcomes],
         [p.discarded or o.code for p, o in zip(done, outcomes, strict=True)], [p.attempts for p in done],
     )  # fmt: skip
-
-
-_NONE = Outcome()
-_ID_BYTES = 16
-
-
-def _packed_id(text: str) -> bytes:
-    """An id's bytes; zeros for one that is none of ours."""
-    try:
-        found = bytes.fromhex(text)
-    except ValueError:
-        return bytes(_ID_BYTES)
-    return found if len(text) == 2 * _ID_BYTES == 2 * len(found) else bytes(_ID_BYTES)
 
 
 def columns(records: Sequence[Record]) -> tuple[list[bytes], list[str]]:

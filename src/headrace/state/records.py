@@ -9,6 +9,9 @@ from typing import Final
 import msgspec
 import zstandard
 
+from headrace.core.ids import ID_BYTES as ID_BYTES
+from headrace.core.ids import pack_ids as pack_ids
+from headrace.core.ids import unpack_id as unpack_id
 from headrace.core.model import Cause, Export
 
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -237,37 +240,8 @@ decode_exports: Final = msgspec.msgpack.Decoder(list[Export]).decode
 _decode_journal: Final = msgspec.msgpack.Decoder(JournalBlock).decode
 _decode_ledger: Final = msgspec.msgpack.Decoder(LedgerBlock).decode
 
-
-ID_BYTES: Final = 16
-"""Ids of profiles and exports are 32 hexadecimal digits; blocks hold them as bytes."""
-
 _BLOCK: Final = struct.Struct(">BQI")
 _BLOCK_FORMAT: Final = 1
-
-
-def pack_ids(ids: Sequence[str]) -> bytes:
-    """Ids as bytes, 16 each; zeros for one that is no id of ours (an operator may ask for anything)."""
-    try:
-        whole = bytes.fromhex("".join(ids))
-        if len(whole) == ID_BYTES * len(ids):
-            return whole
-    except ValueError:
-        pass
-    return b"".join(_packed_id(one) for one in ids)
-
-
-def _packed_id(text: str) -> bytes:
-    try:
-        found = bytes.fromhex(text)
-    except ValueError:
-        return bytes(ID_BYTES)
-    return found if len(found) == ID_BYTES else bytes(ID_BYTES)
-
-
-def unpack_id(column: bytes, index: int) -> str:
-    """One id of a column; "" for zeros."""
-    found = column[ID_BYTES * index : ID_BYTES * (index + 1)]
-    return found.hex() if any(found) else ""
 
 
 def indexed(names: Sequence[str]) -> tuple[list[str], list[int]]:

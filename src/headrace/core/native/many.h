@@ -60,37 +60,22 @@ static PyObject *fit(PyObject *module, PyObject *arguments)
     Py_RETURN_TRUE;
 }
 
-static void put_head(char *to, size_t size, size_t *length)
-{
-    if (size <= 15) {
-        to[0] = (char)(0x90 | size);
-        *length = 1;
-    } else if (size <= 0xffff) {
-        to[0] = (char)0xdc;
-        to[1] = (char)(size >> 8);
-        to[2] = (char)size;
-        *length = 3;
-    } else {
-        to[0] = (char)0xdd;
-        for (int i = 0; i < 4; i++)
-            to[1 + i] = (char)(size >> (24 - 8 * i));
-        *length = 5;
-    }
-}
+static Buffer block_head;
 
 /* The exports of one bucket, in order, as (bucket, exports, ordinals, the block's bytes). */
 static PyObject *bucket_block(PyObject *list, int bucket, Py_ssize_t first, Py_ssize_t members, size_t bytes)
 {
-    char head[5];
-    size_t length;
-    put_head(head, (size_t)members, &length);
+    begin(&block_head);
+    pack_array(&block_head, (size_t)members);
+    if (block_head.failed)
+        return PyErr_NoMemory();
     PyObject *run = PyList_New(members), *ordinals = PyList_New(members);
-    PyObject *whole = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(length + bytes));
+    PyObject *whole = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(block_head.size + bytes));
     Py_ssize_t at = 0;
     if (run != NULL && ordinals != NULL && whole != NULL) {
         char *to = PyBytes_AS_STRING(whole);
-        memcpy(to, head, length);
-        to += length;
+        memcpy(to, block_head.at, block_head.size);
+        to += block_head.size;
         for (Py_ssize_t i = first; at < members; i++) {
             Pending *one = EACH(list, i);
             if (one->bucket != bucket)

@@ -218,39 +218,22 @@ static int set_data(Pending *self, PyObject *value, void *nothing)
     return 0;
 }
 
-/* The next of a lane: an export, or None. */
-static int set_next(PyObject **to, PyObject *value)
+/* What is next in a lane, of the member at *offset*: an export, or None. */
+static PyObject *get_next(Pending *self, void *offset)
 {
+    PyObject *next = field((PyObject *)self, (Py_ssize_t)(intptr_t)offset);
+    return Py_NewRef(next != NULL ? next : Py_None);
+}
+
+static int set_next(Pending *self, PyObject *value, void *offset)
+{
+    PyObject **to = (PyObject **)((char *)self + (intptr_t)offset);
     if (value != NULL && value != Py_None && !Py_IS_TYPE(value, &pending_type)) {
         PyErr_SetString(PyExc_TypeError, "what waits is an export");
         return -1;
     }
     Py_XSETREF(*to, value != Py_None ? Py_XNewRef(value) : NULL);
     return 0;
-}
-
-static int set_behind(Pending *self, PyObject *value, void *nothing)
-{
-    (void)nothing;
-    return set_next(&self->behind, value);
-}
-
-static int set_last(Pending *self, PyObject *value, void *nothing)
-{
-    (void)nothing;
-    return set_next(&self->last, value);
-}
-
-static PyObject *get_behind(Pending *self, void *nothing)
-{
-    (void)nothing;
-    return Py_NewRef(self->behind != NULL ? self->behind : Py_None);
-}
-
-static PyObject *get_last(Pending *self, void *nothing)
-{
-    (void)nothing;
-    return Py_NewRef(self->last != NULL ? self->last : Py_None);
 }
 
 #define MEMBER(name, type, flags) {#name, type, offsetof(Pending, name), flags, NULL}
@@ -269,8 +252,8 @@ static PyMemberDef pending_members[] = {
 static PyGetSetDef pending_getters[] = {
     {"export_id", (getter)get_export_id, NULL, NULL, NULL},
     {"export", (getter)get_export, NULL, NULL, NULL},
-    {"behind", (getter)get_behind, (setter)set_behind, NULL, NULL},
-    {"last", (getter)get_last, (setter)set_last, NULL, NULL},
+    {"behind", (getter)get_next, (setter)set_next, NULL, (void *)offsetof(Pending, behind)},
+    {"last", (getter)get_next, (setter)set_next, NULL, (void *)offsetof(Pending, last)},
     {"data", (getter)get_data, (setter)set_data, NULL, NULL},
     {"discarded", (getter)get_discarded, (setter)set_discarded, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL},

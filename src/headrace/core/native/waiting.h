@@ -5,7 +5,8 @@
 #include "decide.h"
 #include "identity.h"
 
-enum { MOST_BODY = 1048576, MOST_WAITING = 64, MOST_PLACES = 64, BASE_VERSIONS = 256 };
+enum { MOST_BODY = 1048576, MOST_WAITING = 64, MOST_PLACES = 64 };
+enum { BASE_VERSIONS = 256 }; /* as runtimes/embedded/entries.py has it */
 
 /* Whether a call is under way: its buffers are everybody's. Making an object may run other Python code (a collection's
  * finalizers), and that may let another thread in; whoever comes meanwhile is left to Python. */

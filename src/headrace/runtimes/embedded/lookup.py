@@ -6,7 +6,7 @@ the state only ahead, for many inputs at once (``prefetch``); what was changed i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, Generic, TypeVar
 
 from headrace.core import plain
@@ -292,15 +292,11 @@ class Lookup:
             window_ms: How long update ids are remembered.
         """
         keys, recent = self._keys, self._profiles
-        if plain.COMPILED:
-            plain.NATIVE.put_profiles(batch.put, keys.profiles, self.changed, recent.young)
-        for profile_id, encoded in self.changed.items():
-            if encoded is None:
-                batch.delete(keys.profile(profile_id))
-                recent.drop(profile_id)
-            elif not plain.COMPILED:
-                batch.put(keys.profile(profile_id), encoded)
-                recent.young[profile_id] = encoded
+        put = plain.NATIVE.put_profiles if plain.COMPILED else _put_profiles
+        put(batch.put, keys.profiles, self.changed, recent.young)
+        for profile_id in [one for one, encoded in self.changed.items() if encoded is None]:
+            batch.delete(keys.profile(profile_id))
+            recent.drop(profile_id)
         for key, row in self.pointed.items():
             if row is None:
                 batch.delete(key)
@@ -311,3 +307,13 @@ class Lookup:
             for digest in self.new_ids:
                 batch.put(keys.update_id(digest), expiry.to_bytes(8, "big"))
             batch.put(keys.numbered(TIMER, expiry, 0, first), b"".join(self.new_ids))
+
+
+def _put_profiles(
+    put: Callable[[bytes, bytes], object], prefix: bytes, profiles: dict[str, bytes | None], cache: dict[str, bytes]
+) -> None:  # fmt: skip
+    """Those that are there go to the batch, and to the cache."""
+    for profile_id, encoded in profiles.items():
+        if encoded is not None:
+            put(prefix + profile_id.encode(), encoded)
+            cache[profile_id] = encoded
